@@ -1,0 +1,122 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/** Where the compiled addon lies: beside the bundle, or where the test runner says. Set at build time. */
+declare const __ADDON_DIRECTORY__: string;
+
+/**
+ * The raw functions of the addon, one group per C++ file in native/src. System calls return their
+ * result, or a negative errno: the typed wrappers in this folder turn that into SystemError. Wrong
+ * argument types throw TypeError.
+ */
+export interface Addon {
+  // seqpacket.cc
+  socketPair(): [number, number] | number;
+  connectSeqpacket(path: string): number;
+  sendPacket(socket: number, bytes: Uint8Array, fd: number): number;
+  /** Length of the next packet (it stays queued), 0 at end of stream, or negative errno. Waits `timeoutMs` (-1: for ever). */
+  peekPacket(socket: number, timeoutMs: number): number;
+  /** Fills `into`. Returns [length, fd or -1]; a second descriptor or truncated control data closes all of them: -EPROTO. */
+  receivePacket(socket: number, into: Uint8Array): [number, number] | number;
+  peerCredentials(socket: number): [pid: number, uid: number, gid: number] | number;
+  socketInfo(fd: number): [family: number, type: number, sendBufferBytes: number] | number;
+  disallowRights(socket: number): number;
+  shutdownSocket(socket: number): number;
+
+  // descriptor.cc
+  descriptorFlags(fd: number): number;
+  setNonBlocking(fd: number, on: boolean): number;
+  setCloseOnExec(fd: number, on: boolean): number;
+  lockWholeFile(fd: number, exclusive: boolean): number;
+  flockExclusive(fd: number): number;
+
+  // memfd.cc
+  createSealedMemfd(name: string, content: Uint8Array): number;
+
+  // block_io.cc
+  blockDeviceSize(fd: number): number;
+  directIoAlignment(fd: number): number;
+  setBlockSize(fd: number, bytes: number): number;
+  readAt(fd: number, offsetBytes: number, into: Uint8Array): number;
+  writeAt(fd: number, offsetBytes: number, from: Uint8Array): number;
+  readAheadAt(fd: number, offsetBytes: number, lengthBytes: number): number;
+  flushDevice(fd: number, completion: (errno: number) => void): void;
+  discardRange(fd: number, offsetBytes: number, lengthBytes: number, completion: (errno: number) => void): void;
+  alignedBuffer(bytes: number): Uint8Array;
+
+  // fuse_channel.cc, data_pump.cc
+  FuseChannel: new (
+    fd: number,
+    requestBytes: number,
+    replyBytes: number,
+  ) => RawFuseChannel;
+  DataPump: new (
+    channelFd: number,
+    deviceFd: number,
+    alignment: number,
+    threads: number,
+    maxReadBytes: number,
+  ) => RawDataPump;
+  fuseIomapGrant(fd: number): number;
+  fuseIomapSupport(fd: number): number;
+  fuseCloneDevice(fd: number, sessionFd: number): number;
+
+  // loop_device.cc
+  loopGetFree(controlFd: number): number;
+  loopConfigure(loopFd: number, fileFd: number, blockSizeBytes: number, flags: number, fileName: string): number;
+  loopRemove(controlFd: number, index: number): number;
+
+  // mount_api.cc
+  fsopen(type: string): number;
+  fsconfigFlag(context: number, key: string): number;
+  fsconfigString(context: number, key: string, value: string): number;
+  fsconfigCreate(context: number): number;
+  fsmount(context: number, attributes: number): number;
+  moveMount(mountFd: number, targetFd: number): number;
+  contextMessages(context: number): string[];
+  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  unmount(target: string, flags: number): number;
+  openPathNoFollow(path: string): number;
+
+  // hardening.cc
+  dropCapabilities(): number;
+  setNoNewPrivileges(): number;
+  setDumpable(on: boolean): number;
+  setIoFlusher(): number;
+  becomeUser(uid: number, gid: number): number;
+
+  // crc32c.cc
+  crc32c(crc: number, bytes: Uint8Array, start: number, end: number): number;
+  crc32cPortable(crc: number, bytes: Uint8Array, start: number, end: number): number;
+}
+
+export interface RawFuseChannel {
+  /** Memory the next request is read into, and replies are written from. Page aligned, lives as long as the channel. */
+  readonly request: Uint8Array;
+  readonly reply: Uint8Array;
+  /**
+   * Writes the first `replyLength` bytes of `reply` (nothing when 0), then reads the next request.
+   * Returns its length, 0 when none is waiting, or a negative errno of the read (ENODEV: unmounted).
+   * A reply the kernel no longer wants (ENOENT) is dropped silently.
+   */
+  exchange(replyLength: number): number;
+  /** Writes a message outside the request/reply exchange. 0 or negative errno. */
+  send(bytes: Uint8Array, length: number): number;
+  /** Calls back on the main thread whenever requests wait, until `close`. `pollErrno` is 0 or a positive errno. */
+  start(onReadable: (pollErrno: number) => void): void;
+  close(): void;
+}
+
+export interface RawDataPump {
+  /**
+   * Reads `count` (device offset, length) pairs from the device in a pool thread and answers the READ
+   * request `unique` itself. An offset of -1 stands for zeros. A device error is answered with its errno.
+   */
+  replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
+  readonly inFlight: number;
+  /** Waits for the requests under way, then ends the threads. */
+  close(): void;
+}
+
+const load = createRequire(join(__ADDON_DIRECTORY__, 'x'));
+export const addon: Addon = load(join(__ADDON_DIRECTORY__, 'fuse4fs.node')) as Addon;

@@ -1,0 +1,41 @@
+import { Errno } from '../shared/errno.ts';
+import { addon, type RawDataPump, type RawFuseChannel } from './addon.ts';
+import { check } from './check.ts';
+
+/** The /dev/fuse end of a mount: nonblocking, driven by the event loop. See RawFuseChannel for the contract. */
+export type FuseChannel = RawFuseChannel;
+
+/** Takes over `fd` (it is made nonblocking and closed by `close`). Sizes are bytes. */
+export function openFuseChannel(fd: number, requestBytes: number, replyBytes: number): FuseChannel {
+  return new addon.FuseChannel(fd, requestBytes, replyBytes);
+}
+
+/** Threads that answer READ requests from the device. See RawDataPump for the contract. */
+export type DataPump = RawDataPump;
+
+/**
+ * `deviceFd` and `channelFd` stay the caller's and must outlive the pump. `alignmentBytes` is what
+ * transfers on `deviceFd` must be aligned to (1 for buffered access).
+ */
+export function openDataPump(
+  channelFd: number,
+  deviceFd: number,
+  alignmentBytes: number,
+  threads: number,
+  maxReadBytes: number,
+): DataPump {
+  return new addon.DataPump(channelFd, deviceFd, alignmentBytes, threads, maxReadBytes);
+}
+
+/** Pre-approves iomap on a fuse descriptor that is not mounted yet. Returns false on kernels and callers that can't (ENOTTY, EOPNOTSUPP, EPERM). */
+export function grantIomap(fd: number): boolean {
+  const result = addon.fuseIomapGrant(fd);
+  if (result === -Errno.ENOTTY || result === -Errno.EOPNOTSUPP || result === -Errno.EPERM) return false;
+  check(result, 'ioctl FUSE_DEV_IOC_ADD_IOMAP', '/dev/fuse');
+  return true;
+}
+
+/** Makes the unmounted descriptor `fd` serve the connection of the mounted `sessionFd` as well (FUSE_DEV_IOC_CLONE). */
+export function cloneFuseDevice(fd: number, sessionFd: number): void {
+  check(addon.fuseCloneDevice(fd, sessionFd), 'ioctl FUSE_DEV_IOC_CLONE', '/dev/fuse');
+}

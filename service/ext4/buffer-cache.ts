@@ -1,0 +1,155 @@
+import { viewOf } from '../../shared/bytes.ts';
+import type { BlockDevice } from './block-device.ts';
+import { DeviceError } from './errors.ts';
+
+/** One cached metadata block. `checked` is a bit set of the verifications it has passed (see `BlockCheck`). */
+export class CachedBlock {
+  blockNr = 0;
+  checked = 0;
+  lastOperation = 0;
+  older: CachedBlock | null = null;
+  newer: CachedBlock | null = null;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.view = viewOf(bytes);
+  }
+}
+
+/** Which structure a cached block has been verified as. A block used in two roles is verified for each. */
+export const BlockCheck = Object.freeze({
+  EXTENT_NODE: 1,
+  DIRECTORY_LEAF: 2,
+  HTREE_NODE: 4,
+  XATTR_BLOCK: 8,
+  INODE_TABLE: 16,
+  GROUP_DESCRIPTORS: 32,
+});
+
+/** Replaces the home location of a block by its newest copy in the journal (in-memory recovery). */
+export interface BlockRedirect {
+  /** Reads the newest copy of `blockNr` into `into` and returns true, or returns false when the home location is current. */
+  readNewest(blockNr: number, into: Uint8Array): boolean;
+}
+
+/**
+ * Least-recently-used cache of metadata blocks with a byte budget.
+ *
+ * A block that the current operation has touched is never reused before the operation ends, so
+ * callers may hold any number of blocks within one operation; the cache exceeds its budget instead
+ * and shrinks back later. `beginOperation` marks the boundary.
+ */
+export class BufferCache {
+  readonly blockSize: number;
+  readonly #device: BlockDevice;
+  readonly #capacityBlocks: number;
+  readonly #blocks = new Map<number, CachedBlock>();
+  #redirect: BlockRedirect | null = null;
+  #oldest: CachedBlock | null = null;
+  #newest: CachedBlock | null = null;
+  #operation = 1;
+  hits = 0;
+  misses = 0;
+
+  /** `budgetBytes` is rounded down to whole blocks, with a floor of 16 blocks. */
+  constructor(device: BlockDevice, blockSize: number, budgetBytes: number) {
+    this.#device = device;
+    this.blockSize = blockSize;
+    this.#capacityBlocks = Math.max(16, Math.floor(budgetBytes / blockSize));
+  }
+
+  get sizeBlocks(): number {
+    return this.#blocks.size;
+  }
+
+  /** From now on blocks come from the journal where it holds a newer copy. Forgets everything cached. */
+  redirectThrough(redirect: BlockRedirect): void {
+    this.#redirect = redirect;
+    this.#blocks.clear();
+    this.#oldest = null;
+    this.#newest = null;
+  }
+
+  beginOperation(): void {
+    this.#operation++;
+    while (this.#blocks.size > this.#capacityBlocks && this.#oldest !== null) this.#forget(this.#oldest);
+  }
+
+  /** The block's current content. Throws DeviceError when it can't be read. */
+  get(blockNr: number): CachedBlock {
+    const cached = this.#blocks.get(blockNr);
+    if (cached !== undefined) {
+      this.hits++;
+      this.#touch(cached);
+      return cached;
+    }
+    this.misses++;
+    return this.#load(blockNr);
+  }
+
+  /** Tells the device that `count` blocks from `blockNr` on will be wanted. */
+  readAhead(blockNr: number, count: number): void {
+    this.#device.readAhead(blockNr * this.blockSize, count * this.blockSize);
+  }
+
+  has(blockNr: number): boolean {
+    return this.#blocks.has(blockNr);
+  }
+
+  #load(blockNr: number): CachedBlock {
+    const block = this.#vacantBlock();
+    if (this.#redirect === null || !this.#redirect.readNewest(blockNr, block.bytes)) this.#readHome(blockNr, block);
+    block.blockNr = blockNr;
+    block.checked = 0;
+    block.lastOperation = this.#operation;
+    this.#blocks.set(blockNr, block);
+    this.#linkNewest(block);
+    return block;
+  }
+
+  #readHome(blockNr: number, block: CachedBlock): void {
+    const offsetBytes = blockNr * this.blockSize;
+    const errno = this.#device.read(offsetBytes, block.bytes);
+    if (errno !== 0) throw new DeviceError(errno, 'read', offsetBytes, this.blockSize);
+  }
+
+  #vacantBlock(): CachedBlock {
+    const victim = this.#oldest;
+    if (victim === null || this.#blocks.size < this.#capacityBlocks || victim.lastOperation === this.#operation) {
+      return new CachedBlock(new Uint8Array(this.blockSize));
+    }
+    this.#forget(victim);
+    return victim;
+  }
+
+  #touch(block: CachedBlock): void {
+    block.lastOperation = this.#operation;
+    if (block === this.#newest) return;
+    this.#unlink(block);
+    this.#linkNewest(block);
+  }
+
+  #forget(block: CachedBlock): void {
+    this.#blocks.delete(block.blockNr);
+    this.#unlink(block);
+  }
+
+  #unlink(block: CachedBlock): void {
+    if (block.older === null) this.#oldest = block.newer;
+    else block.older.newer = block.newer;
+    if (block.newer === null) this.#newest = block.older;
+    else block.newer.older = block.older;
+    block.older = null;
+    block.newer = null;
+  }
+
+  #linkNewest(block: CachedBlock): void {
+    block.older = this.#newest;
+    block.newer = null;
+    if (this.#newest === null) this.#oldest = block;
+    else this.#newest.newer = block;
+    this.#newest = block;
+  }
+}

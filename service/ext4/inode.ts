@@ -1,0 +1,67 @@
+import { FileType } from './layout/inode.ts';
+
+/**
+ * An inode, decoded once. The bytes of `i_block` and of the in-inode attributes are not copied: they
+ * stay in the inode table's cached block, at `tableOffset` bytes of block `tableBlock`.
+ *
+ * Times are seconds since the epoch (34-bit range) and nanoseconds; `blocks512` counts 512-byte units.
+ */
+export class Inode {
+  readonly ino: number;
+  tableBlock = 0;
+  tableOffset = 0;
+  mode = 0;
+  uid = 0;
+  gid = 0;
+  sizeBytes = 0;
+  linksCount = 0;
+  blocks512 = 0;
+  flags = 0;
+  generation = 0;
+  /** Block of extended attributes, 0 when there is none. */
+  xattrBlock = 0;
+  /** Bytes of the inode in use beyond the first 128: in-inode attributes start at 128 + extraSizeBytes. */
+  extraSizeBytes = 0;
+  atimeSec = 0;
+  atimeNsec = 0;
+  mtimeSec = 0;
+  mtimeNsec = 0;
+  ctimeSec = 0;
+  ctimeNsec = 0;
+  /** Creation time; meaningful when `hasCrtime`. */
+  crtimeSec = 0;
+  crtimeNsec = 0;
+  hasCrtime = false;
+  deletionTime = 0;
+  projectId = 0;
+  /** i_version: a counter that may use all 64 bits. For EA inodes: the reference count. */
+  versionLow = 0;
+  versionHigh = 0;
+  /** Device number of device files. */
+  rdevMajor = 0;
+  rdevMinor = 0;
+
+  constructor(ino: number) {
+    this.ino = ino;
+  }
+
+  get fileType(): number {
+    return this.mode & FileType.MASK;
+  }
+
+  get isDirectory(): boolean {
+    return this.fileType === FileType.DIRECTORY;
+  }
+
+  get isRegular(): boolean {
+    return this.fileType === FileType.REGULAR;
+  }
+
+  get isSymlink(): boolean {
+    return this.fileType === FileType.SYMLINK;
+  }
+
+  hasFlag(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+}

@@ -1,0 +1,30 @@
+import { resolve } from 'node:path';
+import { defineConfig } from 'vitest/config';
+
+const addonDirectory = process.env.FUSE4FS_ADDON_DIR ?? resolve(import.meta.dirname, 'bin');
+
+/** unit and property need no privilege; native, service and kernel need root, /dev/fuse and loop devices. */
+const project = (name: string, testTimeout: number, fileParallelism: boolean) => ({
+  extends: true as const,
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout,
+    hookTimeout: testTimeout,
+    fileParallelism,
+    pool: 'forks' as const,
+  },
+});
+
+export default defineConfig({
+  define: { __ADDON_DIRECTORY__: JSON.stringify(addonDirectory) },
+  test: {
+    projects: [
+      project('unit', 20_000, true),
+      project('property', 120_000, true),
+      project('native', 60_000, false),
+      project('service', 60_000, false),
+      project('kernel', 600_000, false),
+    ],
+  },
+});
