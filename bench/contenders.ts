@@ -1,0 +1,73 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** A way to mount the image read-only, and the process to watch while it is mounted (0: the kernel itself). */
+export interface Contender {
+  readonly name: string;
+  mount(image: string, mountpoint: string): void;
+  serverPid(image: string): number;
+}
+
+const run = (program: string, ...words: string[]): void => {
+  execFileSync(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+};
+
+/** The process whose command line has all these words, or 0. */
+function findProcess(...words: string[]): number {
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
+    try {
+      const commandLine = readFileSync(`/proc/${entry}/cmdline`, 'latin1');
+      if (words.every((word) => commandLine.includes(word)) && readlinkSync(`/proc/${entry}/exe`)) return Number(entry);
+    } catch {
+      // The process ended while we looked.
+    }
+  }
+  return 0;
+}
+
+export const kernelExt4: Contender = {
+  name: 'kernel',
+  mount: (image, mountpoint) => run('mount', '-o', 'loop,ro,noatime', image, mountpoint),
+  serverPid: () => 0,
+};
+
+export const fuse2fs: Contender = {
+  name: 'fuse2fs',
+  mount: (image, mountpoint) => run('fuse2fs', '-o', 'ro,allow_other', image, mountpoint),
+  serverPid: (image) => findProcess('fuse2fs', image),
+};
+
+export function fuse4fs(program: string): Contender {
+  return {
+    name: 'fuse4fs',
+    mount: (image, mountpoint) => run(program, '-o', 'ro,allow_other', image, mountpoint),
+    serverPid: (image) => findProcess('fuse4fs', image),
+  };
+}
+
+export function unmount(mountpoint: string): void {
+  const result = spawnSync('umount', [mountpoint], { encoding: 'utf8' });
+  if (result.status !== 0) throw new Error(`umount ${mountpoint}: ${result.stderr}`);
+}
+
+export function dropCaches(): void {
+  run('sh', '-c', 'sync; echo 3 >/proc/sys/vm/drop_caches');
+}
+
+/** Resident memory in MiB and CPU time in seconds that a process has used so far. */
+export function processUsage(pid: number): { rssMib: number; cpuSeconds: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const rssKib = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
+  return { rssMib: rssKib / 1024, cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100 };
+}
+
+export function processExists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,114 @@
+// Measures fuse4fs against fuse2fs and kernel ext4 on the same images, interleaved, and writes a table
+// and a plot to bench/results. Usage: npm run bench [-- ROUNDS]
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { join, resolve } from 'node:path';
+import {
+  type Contender,
+  dropCaches,
+  fuse2fs,
+  fuse4fs,
+  kernelExt4,
+  processExists,
+  processUsage,
+  unmount,
+} from './contenders.ts';
+import { makeBenchImage, makeHugeImage } from './image.ts';
+import { measures, type Unit } from './measures.ts';
+import { plotSvg } from './plot.ts';
+import { Results } from './results.ts';
+
+const root = process.cwd();
+const work = resolve(root, 'bench/work');
+const latencyProgram = join(work, 'latency');
+
+function elapsedMs(action: () => void): number {
+  const start = process.hrtime.bigint();
+  action();
+  return Number(process.hrtime.bigint() - start) / 1e6;
+}
+
+function waitForExit(pid: number): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  while (pid !== 0 && processExists(pid)) Atomics.wait(pause, 0, 0, 1);
+}
+
+function mountToFirstStat(contender: Contender, image: string, mountpoint: string): number {
+  dropCaches();
+  return elapsedMs(() => {
+    contender.mount(image, mountpoint);
+    execFileSync('stat', [join(mountpoint, 'lost+found')], { stdio: 'ignore' });
+  });
+}
+
+function unmountToExit(mountpoint: string, pid: number): number {
+  return elapsedMs(() => {
+    unmount(mountpoint);
+    waitForExit(pid);
+  });
+}
+
+function measureRound(
+  contender: Contender,
+  image: string,
+  mountpoint: string,
+  results: Results,
+  firstRound: boolean,
+): void {
+  const record = (name: string, unit: Unit, value: number): void => results.add(name, unit, contender.name, value);
+  record('mount to first stat', 'ms', mountToFirstStat(contender, image, mountpoint));
+  const pid = contender.serverPid(image);
+  if (pid !== 0) record('RSS, idle', 'MiB', processUsage(pid).rssMib);
+  for (const measure of measures) {
+    if (measure.slowOnFuse2fs && contender === fuse2fs && !firstRound) continue;
+    record(measure.name, measure.unit, measure.run(mountpoint, latencyProgram));
+  }
+  if (pid !== 0) {
+    const usage = processUsage(pid);
+    record('RSS, after everything', 'MiB', usage.rssMib);
+    record('CPU of the server', 's', usage.cpuSeconds);
+  }
+  record('unmount until the process has ended', 'ms', unmountToExit(mountpoint, pid));
+}
+
+function measureHuge(contender: Contender, image: string, mountpoint: string, results: Results): void {
+  results.add(
+    'mount to first stat, empty 16 TiB',
+    'ms',
+    contender.name,
+    mountToFirstStat(contender, image, mountpoint),
+  );
+  const pid = contender.serverPid(image);
+  if (pid !== 0) results.add('RSS, empty 16 TiB', 'MiB', contender.name, processUsage(pid).rssMib);
+  unmountToExit(mountpoint, pid);
+}
+
+function main(): void {
+  const rounds = Number(process.argv[2] ?? 3);
+  const mountpoint = join(work, 'mnt');
+  mkdirSync(mountpoint, { recursive: true });
+  execFileSync('gcc', ['-O2', '-o', latencyProgram, join(root, 'bench/latency.c')]);
+  const image = join(work, 'bench.img');
+  const huge = join(work, 'huge.img');
+  makeBenchImage(image, work);
+  makeHugeImage(huge);
+  const contenders = [kernelExt4, fuse2fs, fuse4fs(join(root, 'bin/fuse4fs'))];
+  const results = new Results();
+  for (let round = 0; round < rounds; round++) {
+    for (const contender of contenders) {
+      console.error(`round ${round + 1} of ${rounds}: ${contender.name}`);
+      measureRound(contender, image, mountpoint, results, round === 0);
+      measureHuge(contender, huge, mountpoint, results);
+    }
+  }
+  const machine = `${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}, ${rounds} interleaved rounds, medians`;
+  const table = results.table(machine);
+  const output = join(root, 'bench/results');
+  mkdirSync(output, { recursive: true });
+  writeFileSync(join(output, 'read-only.md'), table);
+  writeFileSync(join(output, 'read-only.svg'), plotSvg(results));
+  console.log(table);
+}
+
+main();
