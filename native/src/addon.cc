@@ -1,0 +1,11 @@
+// The addon's entry point; native/addon.ts lists every function with its meaning.
+#include "registration.h"
+
+static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
+  RegisterBlockIo(env, exports);
+  RegisterCrc32c(env, exports);
+  RegisterSeqpacket(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(fuse4fs, RegisterAll)

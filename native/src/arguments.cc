@@ -1,0 +1,61 @@
+#include "arguments.h"
+
+#include <cmath>
+
+void Arguments::Reject(const char* name, const std::string& expected) {
+  if (invalid_) return;
+  invalid_ = true;
+  const std::string text = std::string(function_) + ": " + name + " must be " + expected;
+  Napi::TypeError::New(Env(), text).ThrowAsJavaScriptException();
+}
+
+double Arguments::Integer(size_t index, const char* name, double least, double most) {
+  double value = 0;
+  const bool isNumber = napi_get_value_double(Env(), info_[index], &value) == napi_ok;
+  if (isNumber && value >= least && value <= most && std::trunc(value) == value) return value;
+  Reject(name, "an integer from " + std::to_string(static_cast<int64_t>(least)) + " to " +
+                   std::to_string(static_cast<int64_t>(most)));
+  return 0;
+}
+
+bool Arguments::Flag(size_t index, const char* name) {
+  bool value = false;
+  if (napi_get_value_bool(Env(), info_[index], &value) != napi_ok) Reject(name, "a boolean");
+  return value;
+}
+
+std::string Arguments::Text(size_t index, const char* name) {
+  if (info_[index].IsString()) {
+    std::string text = info_[index].As<Napi::String>().Utf8Value();
+    if (text.find('\0') == std::string::npos) return text;
+  }
+  Reject(name, "a string without NUL characters");
+  return {};
+}
+
+Bytes Arguments::Uint8Array(size_t index, const char* name) {
+  napi_typedarray_type type = napi_int8_array;
+  size_t length = 0;
+  void* data = nullptr;
+  const napi_status status =
+      napi_get_typedarray_info(Env(), info_[index], &type, &length, &data, nullptr, nullptr);
+  if (status == napi_ok && type == napi_uint8_array) return {static_cast<uint8_t*>(data), length};
+  Reject(name, "a Uint8Array");
+  return {};
+}
+
+const double* Arguments::Float64Array(size_t index, const char* name, size_t* count) {
+  napi_typedarray_type type = napi_int8_array;
+  void* data = nullptr;
+  const napi_status status = napi_get_typedarray_info(Env(), info_[index], &type, count, &data, nullptr, nullptr);
+  if (status == napi_ok && type == napi_float64_array) return static_cast<const double*>(data);
+  *count = 0;
+  Reject(name, "a Float64Array");
+  return nullptr;
+}
+
+Napi::Function Arguments::Callback(size_t index, const char* name) {
+  if (info_[index].IsFunction()) return info_[index].As<Napi::Function>();
+  Reject(name, "a function");
+  return {};
+}

@@ -1,0 +1,221 @@
+// AF_UNIX SOCK_SEQPACKET: packets with at most one descriptor (SCM_RIGHTS), peer credentials.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "arguments.h"
+#include "registration.h"
+#include "system_call.h"
+
+namespace {
+
+/** Linux 6.16: whether a socket accepts descriptors; older C library headers lack the name. */
+constexpr int kSoPassRights = 83;
+/** SCM_MAX_FD of the kernel: no packet carries more descriptors. */
+constexpr size_t kMaxDescriptors = 253;
+/** A peer that does not take our packets for this long is taken for dead. */
+constexpr int kSendTimeoutMs = 30'000;
+
+/** Waits for `events` on the socket. 0, -ETIMEDOUT, or another negative errno. `timeoutMs` -1 waits for ever. */
+long WaitFor(int socket, short events, int timeoutMs) {
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeoutMs);
+  int remainingMs = timeoutMs;
+  for (;;) {
+    pollfd entry = {socket, events, 0};
+    const long ready = OrErrno(poll(&entry, 1, remainingMs));
+    if (ready > 0) return (entry.revents & POLLNVAL) != 0 ? -EBADF : 0;
+    if (ready == 0) return -ETIMEDOUT;
+    if (ready != -EINTR) return ready;
+    if (timeoutMs < 0) continue;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    remainingMs = left > 0 ? static_cast<int>(left) : 0;
+  }
+}
+
+Napi::Value SocketPair(const Napi::CallbackInfo& info) {
+  int sockets[2];
+  const long result = OrErrno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets));
+  if (result < 0) return NumberOf(info.Env(), result);
+  auto pair = Napi::Array::New(info.Env(), 2);
+  for (uint32_t i = 0; i < 2; i++) pair.Set(i, Napi::Number::New(info.Env(), sockets[i]));
+  return pair;
+}
+
+Napi::Value ConnectSeqpacket(const Napi::CallbackInfo& info) {
+  Arguments args(info, "connectSeqpacket");
+  const std::string path = args.Text(0, "path");
+  if (args.Invalid()) return args.Thrown();
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty()) return NumberOf(args.Env(), -ENOENT);
+  if (path.size() >= sizeof address.sun_path) return NumberOf(args.Env(), -ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  FileDescriptor fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0) return NumberOf(args.Env(), -errno);
+  const long result = OrErrno(RetryInterrupted(
+      [&] { return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); }));
+  return NumberOf(args.Env(), result < 0 ? result : fd.Release());
+}
+
+/** Puts one descriptor into the control part of `message`, in `control`. */
+void AttachDescriptor(msghdr* message, char* control, size_t controlLength, int fd) {
+  message->msg_control = control;
+  message->msg_controllen = controlLength;
+  cmsghdr* header = CMSG_FIRSTHDR(message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+}
+
+Napi::Value SendPacket(const Napi::CallbackInfo& info) {
+  Arguments args(info, "sendPacket");
+  const int socket = args.Descriptor(0, "socket");
+  const Bytes bytes = args.Uint8Array(1, "bytes");
+  const int fd = args.DescriptorOrNone(2, "fd");
+  if (args.Invalid()) return args.Thrown();
+  iovec part = {bytes.data, bytes.length};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  if (fd >= 0) AttachDescriptor(&message, control, sizeof control, fd);
+  for (;;) {
+    const long sent = OrErrno(sendmsg(socket, &message, MSG_NOSIGNAL | MSG_EOR | MSG_DONTWAIT));
+    if (sent >= 0) return NumberOf(args.Env(), 0);
+    if (sent == -EINTR) continue;
+    const long waited = sent == -EAGAIN ? WaitFor(socket, POLLOUT, kSendTimeoutMs) : sent;
+    if (waited < 0) return NumberOf(args.Env(), waited);
+  }
+}
+
+Napi::Value PeekPacket(const Napi::CallbackInfo& info) {
+  Arguments args(info, "peekPacket");
+  const int socket = args.Descriptor(0, "socket");
+  const int timeoutMs = static_cast<int>(args.Integer(1, "timeoutMs", -1, INT32_MAX));
+  if (args.Invalid()) return args.Thrown();
+  const long waited = WaitFor(socket, POLLIN, timeoutMs);
+  if (waited < 0) return NumberOf(args.Env(), waited);
+  char nothing = 0;
+  const long length =
+      OrErrno(RetryInterrupted([&] { return recv(socket, &nothing, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT); }));
+  return NumberOf(args.Env(), length);
+}
+
+/** Collects the descriptors of a received message: the only one, -1 for none; more, or cut control data: -EPROTO, all closed. */
+int OnlyDescriptor(msghdr* message) {
+  int first = -1;
+  bool refused = (message->msg_flags & MSG_CTRUNC) != 0;
+  for (cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr; header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      if (first < 0) {
+        first = fd;
+      } else {
+        refused = true;
+        close(fd);
+      }
+    }
+  }
+  if (!refused) return first;
+  if (first >= 0) close(first);
+  return -EPROTO;
+}
+
+Napi::Value ReceivePacket(const Napi::CallbackInfo& info) {
+  Arguments args(info, "receivePacket");
+  const int socket = args.Descriptor(0, "socket");
+  const Bytes into = args.Uint8Array(1, "into");
+  if (args.Invalid()) return args.Thrown();
+  iovec part = {into.data, into.length};
+  // Room for every descriptor a packet can bring, so that surplus ones can be closed, and for credentials.
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int)) + CMSG_SPACE(sizeof(ucred))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const long length = OrErrno(RetryInterrupted([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); }));
+  if (length < 0) return NumberOf(args.Env(), length);
+  const int fd = OnlyDescriptor(&message);
+  if (fd == -EPROTO) return NumberOf(args.Env(), -EPROTO);
+  auto packet = Napi::Array::New(args.Env(), 2);
+  packet.Set(0u, NumberOf(args.Env(), length));
+  packet.Set(1u, NumberOf(args.Env(), fd));
+  return packet;
+}
+
+Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
+  Arguments args(info, "peerCredentials");
+  const int socket = args.Descriptor(0, "socket");
+  if (args.Invalid()) return args.Thrown();
+  ucred peer = {};
+  socklen_t length = sizeof peer;
+  const long result = OrErrno(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length));
+  if (result < 0) return NumberOf(args.Env(), result);
+  auto triple = Napi::Array::New(args.Env(), 3);
+  triple.Set(0u, Napi::Number::New(args.Env(), peer.pid));
+  triple.Set(1u, Napi::Number::New(args.Env(), peer.uid));
+  triple.Set(2u, Napi::Number::New(args.Env(), peer.gid));
+  return triple;
+}
+
+long SocketOption(int fd, int option, int* value) {
+  socklen_t length = sizeof *value;
+  return OrErrno(getsockopt(fd, SOL_SOCKET, option, value, &length));
+}
+
+Napi::Value SocketInfo(const Napi::CallbackInfo& info) {
+  Arguments args(info, "socketInfo");
+  const int fd = args.Descriptor(0, "fd");
+  if (args.Invalid()) return args.Thrown();
+  sockaddr_storage address = {};
+  socklen_t length = sizeof address;
+  int type = 0;
+  int sendBufferBytes = 0;
+  long result = OrErrno(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length));
+  if (result == 0) result = SocketOption(fd, SO_TYPE, &type);
+  if (result == 0) result = SocketOption(fd, SO_SNDBUF, &sendBufferBytes);
+  if (result < 0) return NumberOf(args.Env(), result);
+  auto triple = Napi::Array::New(args.Env(), 3);
+  triple.Set(0u, Napi::Number::New(args.Env(), address.ss_family));
+  triple.Set(1u, Napi::Number::New(args.Env(), type));
+  triple.Set(2u, Napi::Number::New(args.Env(), sendBufferBytes));
+  return triple;
+}
+
+Napi::Value DisallowRights(const Napi::CallbackInfo& info) {
+  Arguments args(info, "disallowRights");
+  const int socket = args.Descriptor(0, "socket");
+  if (args.Invalid()) return args.Thrown();
+  const int off = 0;
+  return NumberOf(args.Env(), OrErrno(setsockopt(socket, SOL_SOCKET, kSoPassRights, &off, sizeof off)));
+}
+
+Napi::Value ShutdownSocket(const Napi::CallbackInfo& info) {
+  Arguments args(info, "shutdownSocket");
+  const int socket = args.Descriptor(0, "socket");
+  if (args.Invalid()) return args.Thrown();
+  return NumberOf(args.Env(), OrErrno(shutdown(socket, SHUT_RDWR)));
+}
+
+}  // namespace
+
+void RegisterSeqpacket(Napi::Env env, Napi::Object exports) {
+  Export<SocketPair>(env, exports, "socketPair");
+  Export<ConnectSeqpacket>(env, exports, "connectSeqpacket");
+  Export<SendPacket>(env, exports, "sendPacket");
+  Export<PeekPacket>(env, exports, "peekPacket");
+  Export<ReceivePacket>(env, exports, "receivePacket");
+  Export<PeerCredentials>(env, exports, "peerCredentials");
+  Export<SocketInfo>(env, exports, "socketInfo");
+  Export<DisallowRights>(env, exports, "disallowRights");
+  Export<ShutdownSocket>(env, exports, "shutdownSocket");
+}
