@@ -1,0 +1,67 @@
+import { u16be, u32be } from '../../../shared/bytes.ts';
+import type { Crc32c } from '../checksum.ts';
+import {
+  JOURNAL_BLOCK_TAIL_SIZE,
+  JOURNAL_COMMIT,
+  JOURNAL_TAG,
+  JOURNAL_TAG3,
+  JournalIncompat,
+} from '../layout/journal.ts';
+import { crcWithZeroedField } from './checksum-field.ts';
+import type { JournalSuperblock } from './journal-superblock.ts';
+
+/**
+ * The per-block checksums of journals with CSUM_V2 or CSUM_V3, seeded with the journal's UUID. Without
+ * these features every check passes.
+ */
+export class JournalChecksum {
+  readonly #crc32c: Crc32c;
+  readonly #enabled: boolean;
+  readonly #version3: boolean;
+  readonly #seed: number;
+  readonly #sequence = new Uint8Array(4);
+
+  constructor(superblock: JournalSuperblock, crc32c: Crc32c) {
+    this.#crc32c = crc32c;
+    this.#enabled = superblock.hasBlockChecksums;
+    this.#version3 = superblock.hasIncompat(JournalIncompat.CSUM_V3);
+    this.#seed = crc32c(0xffffffff, superblock.uuid, 0, 16);
+  }
+
+  /** Are journalled blocks checksummed one by one? */
+  get coversData(): boolean {
+    return this.#enabled;
+  }
+
+  /** Bytes at the end of descriptor and revoke blocks that hold their checksum. */
+  get tailSize(): number {
+    return this.#enabled ? JOURNAL_BLOCK_TAIL_SIZE : 0;
+  }
+
+  /** Descriptor and revoke blocks. */
+  blockTailMatches(bytes: Uint8Array, view: DataView): boolean {
+    return !this.#enabled || this.#fieldMatches(bytes, view, bytes.length - JOURNAL_BLOCK_TAIL_SIZE);
+  }
+
+  commitMatches(bytes: Uint8Array, view: DataView): boolean {
+    return !this.#enabled || this.#fieldMatches(bytes, view, JOURNAL_COMMIT.h_chksum);
+  }
+
+  /** The journalled block `data` against the tag at `tagAt` of its descriptor block. */
+  dataMatches(data: Uint8Array, sequence: number, descriptor: DataView, tagAt: number): boolean {
+    if (!this.#enabled) return true;
+    const bytes = this.#sequence;
+    bytes[0] = sequence >>> 24;
+    bytes[1] = sequence >>> 16;
+    bytes[2] = sequence >>> 8;
+    bytes[3] = sequence;
+    const computed = this.#crc32c(this.#crc32c(this.#seed, bytes, 0, 4), data, 0, data.length) >>> 0;
+    return this.#version3
+      ? u32be(descriptor, tagAt + JOURNAL_TAG3.t_checksum) === computed
+      : u16be(descriptor, tagAt + JOURNAL_TAG.t_checksum) === (computed & 0xffff);
+  }
+
+  #fieldMatches(bytes: Uint8Array, view: DataView, fieldAt: number): boolean {
+    return u32be(view, fieldAt) === crcWithZeroedField(this.#crc32c, this.#seed, bytes, fieldAt, bytes.length);
+  }
+}
