@@ -13,6 +13,7 @@ export interface Addon {
   // seqpacket.cc
   socketPair(): [number, number] | number;
   connectSeqpacket(path: string): number;
+  /** 0 or a negative errno; ETIMEDOUT when the peer's queue stays full for 30 seconds. `fd` -1: none. */
   sendPacket(socket: number, bytes: Uint8Array, fd: number): number;
   /** Length of the next packet (it stays queued), 0 at end of stream, or negative errno. Waits `timeoutMs` (-1: for ever). */
   peekPacket(socket: number, timeoutMs: number): number;
@@ -33,18 +34,21 @@ export interface Addon {
   // memfd.cc
   createSealedMemfd(name: string, content: Uint8Array): number;
 
-  // block_io.cc
+  // block_io.cc, device_maintenance.cc
   blockDeviceSize(fd: number): number;
+  /** EOPNOTSUPP where the file system has no direct I/O. */
   directIoAlignment(fd: number): number;
   setBlockSize(fd: number, bytes: number): number;
+  /** Fills `into`. 0 or a negative errno; EIO when the device ends before. */
   readAt(fd: number, offsetBytes: number, into: Uint8Array): number;
   writeAt(fd: number, offsetBytes: number, from: Uint8Array): number;
   readAheadAt(fd: number, offsetBytes: number, lengthBytes: number): number;
+  /** Both run on a thread; `fd` may be closed meanwhile. `completion` gets 0 or a positive errno, on the main thread. */
   flushDevice(fd: number, completion: (errno: number) => void): void;
   discardRange(fd: number, offsetBytes: number, lengthBytes: number, completion: (errno: number) => void): void;
   alignedBuffer(bytes: number): Uint8Array;
 
-  // fuse_channel.cc, data_pump.cc
+  // fuse_channel.cc, data_pump.cc, fuse_ioctl.cc
   FuseChannel: new (
     fd: number,
     requestBytes: number,
@@ -91,18 +95,24 @@ export interface Addon {
 }
 
 export interface RawFuseChannel {
-  /** Memory the next request is read into, and replies are written from. Page aligned, lives as long as the channel. */
+  /** Memory the next request is read into; the payload of a WRITE (80 bytes in) is page aligned. Stays valid after `close`. */
   readonly request: Uint8Array;
+  /** Memory replies are written from, page aligned. Stays valid after `close`. */
   readonly reply: Uint8Array;
   /**
    * Writes the first `replyLength` bytes of `reply` (nothing when 0), then reads the next request.
-   * Returns its length, 0 when none is waiting, or a negative errno of the read (ENODEV: unmounted).
-   * A reply the kernel no longer wants (ENOENT) is dropped silently.
+   * Returns its length, 0 when none is waiting, or a negative errno of the write or the read (ENODEV:
+   * unmounted, EINVAL: the kernel refused the reply, EBADF: closed). A reply the kernel no longer wants
+   * (ENOENT) is dropped silently.
    */
   exchange(replyLength: number): number;
   /** Writes a message outside the request/reply exchange. 0 or negative errno. */
   send(bytes: Uint8Array, length: number): number;
-  /** Calls back on the main thread whenever requests wait, until `close`. `pollErrno` is 0 or a positive errno. */
+  /**
+   * Calls back on the main thread whenever requests wait, until `close`. `pollErrno` is 0 or a positive
+   * errno: EBADF once when the mount is gone (or was not there yet); a poll that can't even begin is
+   * reported before `start` returns.
+   */
   start(onReadable: (pollErrno: number) => void): void;
   close(): void;
 }
@@ -114,7 +124,7 @@ export interface RawDataPump {
    */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
   readonly inFlight: number;
-  /** Waits for the requests under way, then ends the threads. */
+  /** Waits for the requests under way, then ends the threads. `replyRead` throws from then on. */
   close(): void;
 }
 

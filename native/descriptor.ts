@@ -15,7 +15,11 @@ export function setCloseOnExec(fd: number, on: boolean): void {
   check(addon.setCloseOnExec(fd, on), 'fcntl F_SETFD', `fd ${fd}`);
 }
 
-/** POSIX record lock over the whole file, without waiting; throws SystemError EAGAIN or EACCES when somebody holds it. */
+/**
+ * Record lock over the whole file (F_OFD_SETLK), without waiting. Throws SystemError EAGAIN when somebody
+ * holds a conflicting one, POSIX locks included. It belongs to the open file: closing another descriptor of the
+ * same file does not release it.
+ */
 export function lockWholeFile(fd: number, exclusive: boolean): void {
   check(addon.lockWholeFile(fd, exclusive), 'fcntl F_SETLK', `fd ${fd}`);
 }

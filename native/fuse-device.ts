@@ -1,12 +1,14 @@
 import { Errno } from '../shared/errno.ts';
 import { addon, type RawDataPump, type RawFuseChannel } from './addon.ts';
 import { check } from './check.ts';
+import { setNonBlocking } from './descriptor.ts';
 
 /** The /dev/fuse end of a mount: nonblocking, driven by the event loop. See RawFuseChannel for the contract. */
 export type FuseChannel = RawFuseChannel;
 
 /** Takes over `fd` (it is made nonblocking and closed by `close`). Sizes are bytes. */
 export function openFuseChannel(fd: number, requestBytes: number, replyBytes: number): FuseChannel {
+  setNonBlocking(fd, true);
   return new addon.FuseChannel(fd, requestBytes, replyBytes);
 }
 

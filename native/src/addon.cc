@@ -4,6 +4,15 @@
 static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterBlockIo(env, exports);
   RegisterCrc32c(env, exports);
+  RegisterDataPump(env, exports);
+  RegisterDescriptor(env, exports);
+  RegisterDeviceMaintenance(env, exports);
+  RegisterFuseChannel(env, exports);
+  RegisterFuseIoctl(env, exports);
+  RegisterHardening(env, exports);
+  RegisterLoopDevice(env, exports);
+  RegisterMemfd(env, exports);
+  RegisterMountApi(env, exports);
   RegisterSeqpacket(env, exports);
   return exports;
 }
