@@ -44,6 +44,7 @@ export const Errno = Object.freeze({
   ECONNRESET: 104,
   ESTALE: 116,
   EUCLEAN: 117,
+  ECANCELED: 125,
   ENOKEY: 126,
   ENOPARAM: 519,
 });

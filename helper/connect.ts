@@ -1,0 +1,50 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { connectSeqpacket } from '../native/seqpacket.ts';
+import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+
+/** Services listen here, in a socket named after the subtype they serve. */
+export const SOCKET_DIRECTORY = '/run/filesystems';
+
+/** sun_path holds 108 bytes, the last of them NUL. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** `fuse.X` and `fuseblk.X` are X; any other type is its own subtype. */
+export function subtypeOf(type: string): string {
+  return type.replace(/^fuse(blk)?\./, '');
+}
+
+/** Throws SystemError EINVAL for a subtype that can't name a socket. */
+export function socketPathOf(subtype: string): string {
+  const refuse = (why: string): never => {
+    throw new SystemError(Errno.EINVAL, 'connect', subtype, why);
+  };
+  if (subtype.includes('/')) refuse('file system subtype cannot contain path separators');
+  if (subtype === '' || subtype === '.' || subtype === '..' || subtype.includes('\0')) refuse('no file system subtype');
+  const path = `${SOCKET_DIRECTORY}/${subtype}`;
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) refuse('file system type name is too long');
+  return path;
+}
+
+/** Whether a service seems to be there for us. Nothing is started: a stale socket looks present. */
+export function serviceIsPresent(subtype: string): boolean {
+  try {
+    const path = socketPathOf(subtype);
+    if (!statSync(path).isSocket()) return false;
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The connected socket, or null when nobody offers this service. */
+export function connectToService(subtype: string): number | null {
+  const path = socketPathOf(subtype);
+  try {
+    return connectSeqpacket(path);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === Errno.ENOENT || errno === Errno.ECONNREFUSED) return null;
+    throw error;
+  }
+}

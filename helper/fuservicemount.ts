@@ -1,0 +1,74 @@
+import { closeSync } from 'node:fs';
+import { basename } from 'node:path';
+import { type CommandLine, HelpRequest, isMountHelperName, parseCommandLine, UsageError } from './command-line.ts';
+import { connectToService, serviceIsPresent, subtypeOf } from './connect.ts';
+import { FUSE_CONF_PATH, readFuseConf } from './fuse-conf.ts';
+import { FusermountMounter } from './fusermount.ts';
+import { runHelper } from './helper.ts';
+import { RootMounter } from './mounter.ts';
+import { failureText, stderrReport } from './report.ts';
+
+/** mount(8)'s exit codes. Its 2, a system error, means "fall back to a driver outside the sandbox" to mount.fuse3. */
+const Exit = Object.freeze({ OK: 0, USAGE: 1, FAILURE: 1, NO_SERVICE: 2, BUG: 4, MOUNT_FAILURE: 32 });
+
+function main(program: string, args: readonly string[]): number {
+  let line: CommandLine;
+  try {
+    line = parseCommandLine(program, args);
+  } catch (error) {
+    if (error instanceof HelpRequest) {
+      process.stdout.write(error.message);
+      return Exit.OK;
+    }
+    if (!(error instanceof UsageError)) throw error;
+    stderrReport(program, false).error(error.message);
+    return Exit.USAGE;
+  }
+  if (line.check) return serviceIsPresent(subtypeOf(line.type)) ? Exit.OK : Exit.FAILURE;
+  const status = mountThroughService(program, line);
+  return status === Exit.OK || !isMountHelperName(program) ? status : Exit.MOUNT_FAILURE;
+}
+
+function mountThroughService(program: string, line: CommandLine): number {
+  const report = stderrReport(program, line.verbose);
+  // A setuid Node would hand root to whoever sets its environment.
+  if (process.getuid?.() !== process.geteuid?.()) {
+    report.error('must not be installed setuid');
+    return Exit.FAILURE;
+  }
+  const subtype = subtypeOf(line.type);
+  let socket: number | null;
+  try {
+    socket = connectToService(subtype);
+  } catch (error) {
+    report.error(failureText(error, subtype));
+    return Exit.FAILURE;
+  }
+  if (socket === null) {
+    report.error(`no safe filesystem driver for ${subtype} available`);
+    return Exit.NO_SERVICE;
+  }
+  try {
+    return runHelper({
+      socket,
+      subtype,
+      words: line.words,
+      mounter: process.getuid?.() === 0 ? new RootMounter(report) : new FusermountMounter(),
+      fuseConf: readFuseConf(FUSE_CONF_PATH, report),
+      report,
+      logHint: `the service's own messages are in its log: journalctl -u 'fuse4fs@*'`,
+      fake: line.fake,
+      updateMtab: line.updateMtab,
+    });
+  } finally {
+    closeSync(socket);
+  }
+}
+
+const program = basename(process.argv[1]);
+try {
+  process.exitCode = main(program, process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`${program}: bug: ${error instanceof Error ? error.stack : error}\n`);
+  process.exitCode = Exit.BUG;
+}

@@ -1,0 +1,171 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import { closeQuietly } from '../native/descriptor.ts';
+import { grantIomap } from '../native/fuse-device.ts';
+import {
+  attachMount,
+  contextMessages,
+  createSuperblock,
+  detachedMount,
+  mountClassic,
+  openContext,
+  pinPath,
+  setContextFlag,
+  setContextString,
+  UnmountFlag,
+  unmount,
+} from '../native/mount-api.ts';
+import { Errno, errnoOf } from '../shared/errno.ts';
+import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
+import type { KernelOption } from './kernel-options.ts';
+import type { MountPoint } from './mount-point.ts';
+import { raiseReadAhead } from './read-ahead.ts';
+import type { Report } from './report.ts';
+
+/** Every field has been checked. */
+export interface MountRequest {
+  readonly source: string;
+  readonly subtype: string;
+  /** A fuseblk mount: the kernel claims the block device `source`. */
+  readonly blockDevice: boolean;
+  readonly options: readonly KernelOption[];
+  /** Bits of ms-flags.ts. */
+  readonly msFlags: number;
+  readonly target: MountPoint;
+}
+
+/** A live mount. Either method may be called once. */
+export interface Mount {
+  /** Takes it away again, even while it is in use. */
+  detach(): void;
+  /** Leaves it to its service. */
+  release(): void;
+}
+
+/** How a caller gets a FUSE mount: with root's own rights, or through fusermount3. */
+export interface Mounter {
+  /** Root may use allow_other, fuseblk, suid, dev, loop devices and other people's mount points. */
+  readonly isRoot: boolean;
+  /** An unmounted /dev/fuse descriptor; the caller owns it. */
+  openFuseDevice(): number;
+  mount(fuseFd: number, request: MountRequest): Mount;
+}
+
+export const FUSE_DEVICE = '/dev/fuse';
+
+/** Mounts with the rights of this process. */
+export class RootMounter implements Mounter {
+  readonly isRoot = true;
+  readonly #report: Report;
+
+  constructor(report: Report) {
+    this.#report = report;
+  }
+
+  openFuseDevice(): number {
+    const fd = openSync(FUSE_DEVICE, constants.O_RDWR);
+    try {
+      if (grantIomap(fd)) this.#report.detail('iomap granted');
+      return fd;
+    } catch (error) {
+      closeQuietly(fd);
+      throw error;
+    }
+  }
+
+  mount(fuseFd: number, request: MountRequest): Mount {
+    const mountFd = this.#mountInContext(fuseFd, request) ?? mountWithOldCall(fuseFd, request);
+    raiseReadAhead(mountFd, this.#report);
+    return {
+      detach: () => {
+        try {
+          unmount(`/proc/self/fd/${mountFd}`, UnmountFlag.DETACH);
+        } finally {
+          closeSync(mountFd);
+        }
+      },
+      release: () => closeSync(mountFd),
+    };
+  }
+
+  /** Descriptor of the mount, or null when this kernel has no mount API that can express it. */
+  #mountInContext(fuseFd: number, request: MountRequest): number | null {
+    const context = openContextIfKnown(request.blockDevice ? 'fuseblk' : 'fuse');
+    if (context === null) return null;
+    try {
+      if (!configureSubtype(context, request.subtype)) return null;
+      configure(context, fuseFd, request);
+      createSuperblock(context);
+      const mountFd = detachedMount(context, mountAttributes(request.msFlags));
+      try {
+        attachMount(mountFd, request.target.fd);
+      } catch (error) {
+        closeQuietly(mountFd);
+        throw error;
+      }
+      return mountFd;
+    } catch (error) {
+      for (const message of contextMessages(context)) this.#report.error(message);
+      throw error;
+    } finally {
+      closeSync(context);
+    }
+  }
+}
+
+function openContextIfKnown(type: string): number | null {
+  try {
+    return openContext(type);
+  } catch (error) {
+    if (errnoOf(error) === Errno.ENOSYS) return null;
+    throw error;
+  }
+}
+
+/** False on kernels without this parameter (before 5.8). */
+function configureSubtype(context: number, subtype: string): boolean {
+  try {
+    setContextString(context, 'subtype', subtype);
+    return true;
+  } catch (error) {
+    if ([Errno.EINVAL, Errno.ENOPARAM, Errno.EOPNOTSUPP].some((errno) => errno === errnoOf(error))) return false;
+    throw error;
+  }
+}
+
+function configure(context: number, fuseFd: number, request: MountRequest): void {
+  setContextString(context, 'source', request.source);
+  for (const flag of MS_FLAGS)
+    if ((request.msFlags & flag.ms) !== 0 && flag.fsconfigFlag !== null) setContextFlag(context, flag.fsconfigFlag);
+  for (const option of [...request.options, ...ownOptions(fuseFd, request.target)])
+    if (option.value === null) setContextFlag(context, option.key);
+    else setContextString(context, option.key, option.value);
+}
+
+/** What every fuse mount needs; never taken from the service. */
+function ownOptions(fuseFd: number, target: MountPoint): readonly KernelOption[] {
+  return [
+    { key: 'fd', value: String(fuseFd) },
+    { key: 'rootmode', value: target.format.toString(8) },
+    { key: 'user_id', value: String(process.getuid?.()) },
+    { key: 'group_id', value: String(process.getgid?.()) },
+  ];
+}
+
+function mountAttributes(msFlags: number): number {
+  return MS_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
+}
+
+/** mount(2), for old kernels. Exported for its test. */
+export function mountWithOldCall(fuseFd: number, request: MountRequest): number {
+  const type = `${request.blockDevice ? 'fuseblk' : 'fuse'}.${request.subtype}`;
+  const data = [...request.options, ...ownOptions(fuseFd, request.target)]
+    .map((option) => (option.value === null ? option.key : `${option.key}=${quoted(option.value)}`))
+    .join(',');
+  mountClassic(request.source, `/proc/self/fd/${request.target.fd}`, type, request.msFlags, data);
+  return pinPath(request.target.path);
+}
+
+/** Only security contexts may hold a comma. */
+function quoted(value: string): string {
+  return value.includes(',') ? `"${value}"` : value;
+}

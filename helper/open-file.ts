@@ -1,0 +1,88 @@
+import { closeSync, constants, fstatSync, openSync, realpathSync } from 'node:fs';
+import { setDeviceBlockSize } from '../native/block-device.ts';
+import { closeQuietly, setNonBlocking } from '../native/descriptor.ts';
+import { Errno, SystemError } from '../shared/errno.ts';
+import { fromByteString } from '../shared/service-protocol/byte-string.ts';
+import { type OpenBlockDeviceMessage, type OpenMessage, RequestFlag } from '../shared/service-protocol/packets.ts';
+import type { CallerWords } from './caller-words.ts';
+import { type FuseConf, isConfiguredPath } from './fuse-conf.ts';
+import type { LoopDevices } from './loop.ts';
+
+const { O_DIRECT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
+
+/** O_RDONLY is 0; both bits together have no meaning. */
+const ACCESS_MODE = O_WRONLY | O_RDWR;
+/** Nothing that creates, truncates or only names a file. */
+const FLAGS_ALLOWED = ACCESS_MODE | O_EXCL | O_DIRECT | O_NOFOLLOW | O_NONBLOCK;
+
+/** Opens files for one service: only what the caller named or the administrator permits. */
+export class FileOpener {
+  readonly #words: CallerWords;
+  readonly #conf: FuseConf;
+  readonly #subtype: string;
+  /** Null when the caller can't have loop devices. */
+  readonly #loops: LoopDevices | null;
+
+  constructor(words: CallerWords, conf: FuseConf, subtype: string, loops: LoopDevices | null) {
+    this.#words = words;
+    this.#conf = conf;
+    this.#subtype = subtype;
+    this.#loops = loops;
+  }
+
+  /** The caller owns the descriptor. Throws SystemError when the request is refused or fails. */
+  open(request: OpenMessage | OpenBlockDeviceMessage): number {
+    const path = fromByteString(request.path);
+    const flags = request.openFlags;
+    if ((flags & ~FLAGS_ALLOWED) !== 0 || (flags & ACCESS_MODE) === ACCESS_MODE)
+      throw new SystemError(Errno.EINVAL, 'open', path, `flags 0x${flags.toString(16)} are not allowed`);
+    let fd = this.#words.mayOpen(request.path)
+      ? openRegularOrBlock(path, flags)
+      : openRegularOrBlock(this.#configuredPath(path), flags | O_NOFOLLOW);
+    try {
+      if ((request.requestFlags & RequestFlag.TRYLOOP) !== 0) fd = this.#preferLoop(fd, path, flags);
+      if (request.kind === 'open-block-device') prepareBlockDevice(fd, path, request.blockSizeBytes);
+      return fd;
+    } catch (error) {
+      closeQuietly(fd);
+      throw error;
+    }
+  }
+
+  /** The service thought this path up, so it must also be permitted behind its symbolic links. */
+  #configuredPath(path: string): string {
+    if (isConfiguredPath(this.#conf, this.#subtype, path)) {
+      const resolved = realpathSync(path);
+      if (isConfiguredPath(this.#conf, this.#subtype, resolved)) return resolved;
+    }
+    throw new SystemError(Errno.EPERM, 'open', path, 'not named on the command line');
+  }
+
+  #preferLoop(fd: number, path: string, flags: number): number {
+    const loopFd = this.#loops?.open(fd, path, flags & ~O_NOFOLLOW) ?? null;
+    if (loopFd === null) return fd;
+    closeSync(fd);
+    return loopFd;
+  }
+}
+
+/** O_NONBLOCK keeps a FIFO or a terminal from holding us up before we know what it is. */
+function openRegularOrBlock(path: string, flags: number): number {
+  const fd = openSync(path, flags | O_NONBLOCK | O_NOCTTY);
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile() && !status.isBlockDevice())
+      throw new SystemError(Errno.EACCES, 'open', path, 'neither a regular file nor a block device');
+    if ((flags & O_NONBLOCK) === 0) setNonBlocking(fd, false);
+    return fd;
+  } catch (error) {
+    closeQuietly(fd);
+    throw error;
+  }
+}
+
+/** Sets the block size that the service could not set itself. */
+function prepareBlockDevice(fd: number, path: string, blockSizeBytes: number): void {
+  if (!fstatSync(fd).isBlockDevice()) throw new SystemError(Errno.ENOTBLK, 'open', path, 'not a block device');
+  if (blockSizeBytes !== 0) setDeviceBlockSize(fd, blockSizeBytes);
+}

@@ -1,0 +1,26 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { Errno, SystemError } from '../shared/errno.ts';
+import { failureText, type Report } from './report.ts';
+
+/** KiB. Cold streaming reads are half as fast again with it as with the kernel's 128. */
+const READ_AHEAD_KIB = 1024;
+
+/**
+ * Lets the kernel read further ahead on this mount; only root may. The service must answer INIT with at
+ * least as large a max_readahead, because the kernel takes the smaller of the two.
+ */
+export function raiseReadAhead(mountFd: number, report: Report): void {
+  try {
+    writeFileSync(`/sys/class/bdi/${deviceNumberOf(mountFd)}/read_ahead_kb`, String(READ_AHEAD_KIB));
+  } catch (error) {
+    report.detail(failureText(error, 'read-ahead not raised'));
+  }
+}
+
+/** "major:minor" of a mount, from the mount table: a stat would wait for a service that does not answer yet. */
+function deviceNumberOf(mountFd: number): string {
+  const mountId = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${mountFd}`, 'utf8'))?.[1];
+  const line = new RegExp(`^${mountId} \\d+ (\\d+:\\d+) `, 'm').exec(readFileSync('/proc/self/mountinfo', 'utf8'));
+  if (line === null) throw new SystemError(Errno.ENOENT, 'mount table', `mount ${mountId}`);
+  return line[1];
+}
