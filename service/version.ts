@@ -1,0 +1,10 @@
+import { PROTOCOL_VERSION } from '../shared/service-protocol/packets.ts';
+
+/** Kept equal to package.json and CHANGELOG.md. */
+export const VERSION = '0.1.0';
+export const RELEASE_DATE = '2026-11-20';
+
+/** The two lines of `fuse4fs --version`. */
+export function programVersion(): string {
+  return `fuse4fs ${VERSION} (${RELEASE_DATE})\nbuilt-in FUSE server, service protocol ${PROTOCOL_VERSION}, Node.js ${process.versions.node}`;
+}
