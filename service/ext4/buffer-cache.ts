@@ -6,6 +6,8 @@ import { DeviceError } from './errors.ts';
 export class CachedBlock {
   blockNr = 0;
   checked = 0;
+  /** The inode for which the block was verified as an extent node: the checksum belongs to one inode. */
+  extentOwner = 0;
   lastOperation = 0;
   older: CachedBlock | null = null;
   newer: CachedBlock | null = null;
@@ -26,6 +28,8 @@ export const BlockCheck = Object.freeze({
   XATTR_BLOCK: 8,
   INODE_TABLE: 16,
   GROUP_DESCRIPTORS: 32,
+  /** Not a verification: the block's names are as they were when a listing sorted them. */
+  SORTED_NAMES: 64,
 });
 
 /** Replaces the home location of a block by its newest copy in the journal (in-memory recovery). */
@@ -103,6 +107,7 @@ export class BufferCache {
     if (this.#redirect === null || !this.#redirect.readNewest(blockNr, block.bytes)) this.#readHome(blockNr, block);
     block.blockNr = blockNr;
     block.checked = 0;
+    block.extentOwner = 0;
     block.lastOperation = this.#operation;
     this.#blocks.set(blockNr, block);
     this.#linkNewest(block);

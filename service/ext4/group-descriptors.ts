@@ -1,0 +1,154 @@
+import { BlockCheck, type BufferCache, type CachedBlock } from './buffer-cache.ts';
+import type { MetadataChecksum } from './checksum.ts';
+import { crc16 } from './crc16.ts';
+import { CorruptionError } from './errors.ts';
+import type { Geometry } from './geometry.ts';
+import { Incompat, RoCompat } from './layout/features.ts';
+import {
+  GROUP_DESCRIPTOR,
+  GroupFlag,
+  groupBlockBitmap,
+  groupChecksum,
+  groupFlags,
+  groupFreeClusters,
+  groupFreeInodes,
+  groupInodeBitmap,
+  groupInodeTable,
+} from './layout/group-descriptor.ts';
+
+/** How descriptors are protected: not at all, by crc16 (uninit_bg) or by crc32c (metadata_csum). */
+const Protection = Object.freeze({ NONE: 0, CRC16: 1, CRC32C: 2 });
+
+/**
+ * Reads group descriptors where they lie, through the buffer cache. A descriptor block is verified as
+ * a whole when it comes into the cache; if one of its descriptors is bad, each is verified at each use,
+ * so that only the bad one's group is lost.
+ */
+export class GroupDescriptors {
+  readonly #geometry: Geometry;
+  readonly #cache: BufferCache;
+  readonly #checksum: MetadataChecksum;
+  readonly #protection: number;
+  readonly #wide: boolean;
+  readonly #flexible: boolean;
+  readonly #uuidCrc16: number;
+  readonly #zeroes = new Uint8Array(2);
+  readonly #groupLe = new Uint8Array(4);
+  /** The descriptor found last. */
+  #block: CachedBlock;
+  #at = 0;
+
+  constructor(geometry: Geometry, cache: BufferCache, checksum: MetadataChecksum) {
+    const superblock = geometry.superblock;
+    this.#geometry = geometry;
+    this.#cache = cache;
+    this.#checksum = checksum;
+    this.#wide = superblock.hasIncompat(Incompat.BIT64);
+    this.#flexible = superblock.hasIncompat(Incompat.FLEX_BG);
+    this.#protection = checksum.enabled
+      ? Protection.CRC32C
+      : superblock.hasRoCompat(RoCompat.GDT_CSUM)
+        ? Protection.CRC16
+        : Protection.NONE;
+    this.#uuidCrc16 = crc16(0xffff, superblock.uuid, 0, superblock.uuid.length);
+    this.#block = cache.get(geometry.descriptorBlock(0));
+  }
+
+  blockBitmap(group: number): number {
+    this.#find(group);
+    const blockNr = groupBlockBitmap(this.#block.view, this.#at, this.#wide);
+    return this.#inside(group, blockNr, 1, 'block bitmap');
+  }
+
+  inodeBitmap(group: number): number {
+    this.#find(group);
+    const blockNr = groupInodeBitmap(this.#block.view, this.#at, this.#wide);
+    return this.#inside(group, blockNr, 1, 'inode bitmap');
+  }
+
+  inodeTable(group: number): number {
+    this.#find(group);
+    const blockNr = groupInodeTable(this.#block.view, this.#at, this.#wide);
+    return this.#inside(group, blockNr, this.#geometry.inodeTableBlocks, 'inode table');
+  }
+
+  freeClusters(group: number): number {
+    this.#find(group);
+    return groupFreeClusters(this.#block.view, this.#at, this.#wide);
+  }
+
+  freeInodes(group: number): number {
+    this.#find(group);
+    return groupFreeInodes(this.#block.view, this.#at, this.#wide);
+  }
+
+  /** True when no inode of the group was ever used, so that its table may hold anything. */
+  inodesAreUninitialised(group: number): boolean {
+    if (this.#protection === Protection.NONE) return false;
+    this.#find(group);
+    return (groupFlags(this.#block.view, this.#at) & GroupFlag.INODE_UNINIT) !== 0;
+  }
+
+  #find(group: number): void {
+    const geometry = this.#geometry;
+    const index = Math.floor(group / geometry.descriptorsPerBlock);
+    const block = this.#cache.get(geometry.descriptorBlock(index));
+    const first = index * geometry.descriptorsPerBlock;
+    this.#block = block;
+    this.#at = (group - first) * geometry.descriptorSize;
+    if ((block.checked & BlockCheck.GROUP_DESCRIPTORS) !== 0 || this.#protection === Protection.NONE) return;
+    if (this.#allAreSound(block, first)) block.checked |= BlockCheck.GROUP_DESCRIPTORS;
+    else this.#verify(group, this.#at);
+  }
+
+  #allAreSound(block: CachedBlock, first: number): boolean {
+    const { groupCount, descriptorsPerBlock, descriptorSize } = this.#geometry;
+    const count = Math.min(descriptorsPerBlock, groupCount - first);
+    for (let index = 0; index < count; index++) {
+      const at = index * descriptorSize;
+      if (this.#checksumOf(first + index, at) !== groupChecksum(block.view, at)) return false;
+    }
+    return true;
+  }
+
+  #verify(group: number, at: number): void {
+    const found = groupChecksum(this.#block.view, at);
+    const expected = this.#checksumOf(group, at);
+    if (found === expected) return;
+    throw this.#corrupt(group, `bad checksum ${found.toString(16)}, expected ${expected.toString(16)}`);
+  }
+
+  #corrupt(group: number, finding: string): CorruptionError {
+    return new CorruptionError('group descriptor', `group ${group}: ${finding}`, { block: this.#block.blockNr });
+  }
+
+  /** Checksum of the descriptor at `at` of the current block: of group number and descriptor, less its checksum field. */
+  #checksumOf(group: number, at: number): number {
+    const { bytes } = this.#block;
+    const checksumAt = at + GROUP_DESCRIPTOR.bg_checksum;
+    const end = at + this.#geometry.descriptorSize;
+    if (this.#protection === Protection.CRC16) return this.#crc16Of(group, bytes, at, checksumAt, end);
+    const { crc32c, seed } = this.#checksum;
+    let crc = crc32c(this.#checksum.u32(seed, group), bytes, at, checksumAt);
+    crc = crc32c(crc, this.#zeroes, 0, 2);
+    return crc32c(crc, bytes, checksumAt + 2, end) & 0xffff;
+  }
+
+  #crc16Of(group: number, bytes: Uint8Array, at: number, checksumAt: number, end: number): number {
+    const number = this.#groupLe;
+    for (let index = 0; index < 4; index++) number[index] = group >>> (8 * index);
+    const crc = crc16(crc16(this.#uuidCrc16, number, 0, 4), bytes, at, checksumAt);
+    return this.#wide ? crc16(crc, bytes, checksumAt + 2, end) : crc;
+  }
+
+  /** Without flex_bg a group's own structures lie inside it, with flex_bg anywhere. */
+  #inside(group: number, blockNr: number, count: number, what: string): number {
+    const geometry = this.#geometry;
+    const first = Math.max(this.#flexible ? 0 : geometry.groupFirstBlock(group), geometry.firstDataBlock + 1);
+    const end = this.#flexible ? geometry.blocksCount : geometry.groupEndBlock(group);
+    if (blockNr < first || blockNr + count > end) {
+      throw this.#corrupt(group, `${what} at block ${blockNr}, outside ${first}..${end - 1}`);
+    }
+    return blockNr;
+  }
+}

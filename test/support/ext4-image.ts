@@ -1,0 +1,117 @@
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32c } from '../../native/crc32c.ts';
+import { type BlockDevice, MemoryBlockDevice } from '../../service/ext4/block-device.ts';
+import { Filesystem, type OpenOptions } from '../../service/ext4/filesystem.ts';
+
+/** A directory for one test file's images; remove it with `remove()`. */
+export class ImageDirectory {
+  readonly path = mkdtempSync(join(tmpdir(), 'fuse4fs-image-'));
+  #count = 0;
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  /** Makes a file system in a new sparse file with mkfs.ext4 and then runs debugfs commands on it. */
+  make(sizeBytes: number, mkfsArguments: readonly string[], debugfsCommands: readonly string[] = []): string {
+    const path = this.file(`image${this.#count++}`);
+    writeFileSync(path, '');
+    truncateSync(path, sizeBytes);
+    run('mkfs.ext4', ['-q', '-F', ...mkfsArguments, path]);
+    if (debugfsCommands.length > 0) debugfsWrite(path, debugfsCommands);
+    return path;
+  }
+}
+
+const run = (program: string, args: readonly string[], input = ''): string =>
+  execFileSync(program, args, {
+    input,
+    encoding: 'latin1',
+    stdio: ['pipe', 'pipe', 'pipe'],
+    maxBuffer: 64 * 2 ** 20,
+    env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/sbin:/usr/sbin` },
+  });
+
+/** Changes an image without mounting it; commands are those of debugfs(8). */
+export const debugfsWrite = (image: string, commands: readonly string[]): string =>
+  run('debugfs', ['-w', '-f', '-', image], `${commands.join('\n')}\n`);
+
+/** Asks debugfs one question about an image. */
+export const debugfs = (image: string, command: string): string => run('debugfs', ['-R', command, image]);
+
+/** Fields as `dumpe2fs -h` prints them. */
+export function dumpe2fs(image: string): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (const line of run('dumpe2fs', ['-h', image]).split('\n')) {
+    const colon = line.indexOf(':');
+    if (colon > 0) fields.set(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
+  }
+  return fields;
+}
+
+/** An image file read in place, for images too big for memory. */
+export class FileBlockDevice implements BlockDevice {
+  readonly sizeBytes: number;
+  readonly #fd: number;
+  reads = 0;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, 'r');
+    this.sizeBytes = fstatSync(this.#fd).size;
+  }
+
+  read(offsetBytes: number, into: Uint8Array): number {
+    this.reads++;
+    return readSync(this.#fd, into, 0, into.length, offsetBytes) === into.length ? 0 : 5;
+  }
+
+  readAhead(): void {}
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+export const imageBytes = (path: string): Uint8Array => new Uint8Array(readFileSync(path));
+
+/** Opens an image held in memory; what would be logged is collected in `log`. */
+export function openBytes(bytes: Uint8Array, options: Partial<OpenOptions> = {}): Filesystem {
+  return openDevice(new MemoryBlockDevice(bytes), options);
+}
+
+export function openDevice(device: BlockDevice, options: Partial<OpenOptions> = {}): Filesystem {
+  return Filesystem.open(device, {
+    crc32c,
+    cacheBytes: 4 * 2 ** 20,
+    superblockAt: 0,
+    noRecovery: false,
+    log: () => {},
+    ...options,
+  });
+}
+
+export const openImage = (path: string, options: Partial<OpenOptions> = {}): Filesystem =>
+  openBytes(imageBytes(path), options);
+
+/** The superblock's checksum, made to match again after a test has changed the superblock at `at`. */
+export function sealSuperblock(bytes: Uint8Array, at = 1024): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  view.setUint32(at + 0x3fc, crc32c(0xffffffff, bytes, at, at + 0x3fc), true);
+}
