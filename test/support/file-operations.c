@@ -252,20 +252,6 @@ static int op_flags(const struct words *w)
 	return close_with(fd, ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
-/* project PATH ID INHERIT */
-static int op_project(const struct words *w)
-{
-	int fd = open(path(w, 1), O_RDONLY | O_NONBLOCK);
-	struct fsxattr attributes;
-
-	if (fd < 0 || ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
-		return -1;
-	attributes.fsx_projid = (uint32_t)number(w, 2);
-	if (number(w, 3))
-		attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
-	return close_with(fd, ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
-}
-
 /* links PREFIX COUNT SOURCES SOURCE-PREFIX: hard links that spread over a few inodes, as one may have only 65000 */
 static int op_links(const struct words *w)
 {
@@ -342,7 +328,7 @@ static const struct {
 	{ "unlink", 2, op_unlink }, { "chmod", 3, op_chmod }, { "chown", 4, op_chown }, { "link", 3, op_link },
 	{ "rename", 3, op_rename }, { "symlink", 3, op_symlink }, { "node", 5, op_node }, { "times", 6, op_times },
 	{ "xattr", 4, op_xattr }, { "xattr-random", 5, op_xattr_random }, { "xattr-remove", 3, op_xattr_remove },
-	{ "flags", 3, op_flags }, { "project", 4, op_project }, { "links", 5, op_links },
+	{ "flags", 3, op_flags }, { "links", 5, op_links },
 	{ "files", 3, op_files }, { "unlinks", 5, op_unlinks }, { "sync", 1, op_sync },
 	{ "fsync", 2, op_fsync },
 };

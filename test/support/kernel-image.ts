@@ -1,6 +1,7 @@
 import { closeSync, openSync, rmSync, truncateSync } from 'node:fs';
 import type { OperationScript } from './operation-script.ts';
 import { run, type TestRoom } from './test-room.ts';
+import { type TreeSnapshot, takeSnapshot } from './tree-snapshot.ts';
 
 export interface ImageRecipe {
   readonly sizeBytes: number;
@@ -41,16 +42,31 @@ export function kernelMount(room: TestRoom, image: string, options: string): str
   return mountPoint;
 }
 
-export function withKernelMount<T>(room: TestRoom, image: string, options: string, use: (root: string) => T): T {
+export async function withKernelMount<T>(
+  room: TestRoom,
+  image: string,
+  options: string,
+  use: (root: string) => T | Promise<T>,
+): Promise<T> {
   const mountPoint = kernelMount(room, image, options);
   try {
-    return use(mountPoint);
+    return await use(mountPoint);
   } finally {
     run('umount', [mountPoint]);
   }
 }
 
 /** Fills an image through the kernel. ext2 and ext3 images are the ext4 driver's work as well. */
-export function populateImage(room: TestRoom, image: string, script: OperationScript, options = 'rw'): void {
-  withKernelMount(room, image, options, (root) => script.run(root));
+export async function populateImage(
+  room: TestRoom,
+  image: string,
+  script: OperationScript,
+  options = 'rw',
+): Promise<void> {
+  await withKernelMount(room, image, options, (root) => script.run(root));
+}
+
+/** What the kernel shows of an image when it may not change it. */
+export function kernelSnapshot(room: TestRoom, image: string, options = 'ro,noatime'): Promise<TreeSnapshot> {
+  return withKernelMount(room, image, options, takeSnapshot);
 }

@@ -111,10 +111,6 @@ export class OperationScript {
     return this.#add('flags', hex(path), flags);
   }
 
-  project(path: Bytes, id: number, inherit: boolean): this {
-    return this.#add('project', hex(path), id, inherit ? 1 : 0);
-  }
-
   /** Hard links PREFIX0, PREFIX1 ... to SOURCE0 ... in turn. */
   links(prefix: Bytes, count: number, sources: number, sourcePrefix: Bytes): this {
     return this.#add('links', hex(prefix), count, sources, hex(sourcePrefix));

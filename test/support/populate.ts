@@ -3,10 +3,10 @@ import { type Bytes, OperationScript } from './operation-script.ts';
 export interface PopulateProfile {
   readonly blockBytes: number;
   readonly seed: number;
-  /** Projects can be set. */
-  readonly projects?: boolean;
   /** Number of entries of the largest directory. */
   readonly largestDirectory: number;
+  /** Names of 240 bytes in that directory, for a deep tree. */
+  readonly longNames?: boolean;
 }
 
 /** FS_*_FL of linux/fs.h. */
@@ -256,7 +256,8 @@ function addDirectories(script: OperationScript, profile: PopulateProfile): void
   script.text(`${path}/bottom`, 0, 'reached');
   script.mkdir('directories/sources').files('directories/sources/s', 4);
   script.mkdir('directories/large');
-  script.links('directories/large/entry-', profile.largestDirectory, 4, 'directories/sources/s');
+  const prefix = profile.longNames ? 'n'.repeat(235) : 'entry-';
+  script.links(`directories/large/${prefix}`, profile.largestDirectory, 4, 'directories/sources/s');
   script.mkdir('directories/deleted');
   script.links('directories/deleted/a-rather-long-name-', 600, 4, 'directories/sources/s');
   script.unlinks('directories/deleted/a-rather-long-name-', 0, 580, 1);
@@ -310,12 +311,6 @@ function addFlags(script: OperationScript): void {
   script.mayFail((s) => s.flags('flags/directory', Flag.DIRSYNC | Flag.TOPDIR | Flag.NODUMP | Flag.NOATIME));
 }
 
-function addProjects(script: OperationScript): void {
-  script.mkdir('projects').project('projects', 70000, true).text('projects/inherits', 0, 'project');
-  script.text('projects/own', 0, 'x').project('projects/own', 4294967294, false);
-  script.mkdir('projects/directory').text('projects/directory/below', 0, 'x');
-}
-
 /** A tree with every kind of object, made by the same system calls on every image. */
 export function populationOf(profile: PopulateProfile): OperationScript {
   const script = new OperationScript();
@@ -331,7 +326,6 @@ export function populationOf(profile: PopulateProfile): OperationScript {
   addAcls(script);
   addDirectories(script, profile);
   addHardLinks(script, profile.seed);
-  if (profile.projects) addProjects(script);
   addTimes(script);
   addFlags(script);
   return script;

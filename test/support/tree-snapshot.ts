@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { compiledTool } from './compiled-tool.ts';
 
 /** Fields of one object by name; the values are text as tree-snapshot.c prints it. */
@@ -18,6 +18,7 @@ export const FILE_SYSTEM = '';
 
 export interface SnapshotResult {
   readonly snapshot: TreeSnapshot;
+  readonly code: number | null;
   /** The walker itself was ended: SIGALRM says that one object took too long. */
   readonly signal: NodeJS.Signals | null;
 }
@@ -31,23 +32,34 @@ function parseSnapshot(text: string): Map<string, string> {
   return snapshot;
 }
 
-/** Walks a tree of which nothing may be expected. */
-export function tryTakeSnapshot(directory: string, options: SnapshotOptions = {}): SnapshotResult {
+function snapshotArguments(directory: string, options: SnapshotOptions): string[] {
   const args: string[] = [];
   if (options.secondsPerObject !== undefined) args.push('--seconds', String(options.secondsPerObject));
   if (options.entriesMax !== undefined) args.push('--entries', String(options.entriesMax));
-  const result = spawnSync(compiledTool('tree-snapshot'), [...args, directory], {
-    encoding: 'latin1',
-    maxBuffer: 1 << 30,
+  return [...args, directory];
+}
+
+/**
+ * Walks a tree of which nothing may be expected. Asynchronous, because the server under test may write to a pipe that
+ * this process reads.
+ */
+export function tryTakeSnapshot(directory: string, options: SnapshotOptions = {}): Promise<SnapshotResult> {
+  return new Promise((resolve) => {
+    const walker = spawn(compiledTool('tree-snapshot'), snapshotArguments(directory, options), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const parts: Buffer[] = [];
+    walker.stdout.on('data', (part: Buffer) => parts.push(part));
+    walker.on('close', (code, signal) => {
+      resolve({ snapshot: parseSnapshot(Buffer.concat(parts).toString('latin1')), code, signal });
+    });
   });
-  if (result.error !== undefined) throw result.error;
-  return { snapshot: parseSnapshot(result.stdout), signal: result.signal };
 }
 
 /** Walks a tree that must be whole; 20 s for one object means that it hangs. */
-export function takeSnapshot(directory: string): TreeSnapshot {
-  const { snapshot, signal } = tryTakeSnapshot(directory, { secondsPerObject: 20 });
-  if (signal !== null) throw new Error(`walk of ${directory} ended by ${signal} after ${snapshot.size} objects`);
+export async function takeSnapshot(directory: string): Promise<TreeSnapshot> {
+  const { snapshot, code, signal } = await tryTakeSnapshot(directory, { secondsPerObject: 20 });
+  if (code !== 0) throw new Error(`walk of ${directory} ended by ${signal ?? code} after ${snapshot.size} objects`);
   return snapshot;
 }
 
