@@ -1,0 +1,143 @@
+import { closeSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { basename } from 'node:path';
+import { crc32c } from '../native/crc32c.ts';
+import { type FuseChannel, openDataPump, openFuseChannel } from '../native/fuse-device.ts';
+import { LineLimiter, Log, standardStreams } from '../shared/log.ts';
+import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
+import { MsBit } from '../shared/service-protocol/ms-flags.ts';
+import { type BackingDevice, openBackingDevice } from './backing-device.ts';
+import { containProcess } from './containment.ts';
+import { CorruptionError } from './ext4/errors.ts';
+import { Filesystem } from './ext4/filesystem.ts';
+import { READ_BYTES_MAX, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
+import { Session } from './fuse/session.ts';
+import { openServiceSession, type ServiceSession } from './handshake.ts';
+import { DataPath } from './iomap/data-path.ts';
+import { ReadOnlyOperations } from './ops/read-only-operations.ts';
+import { type Options, parseCommandLine } from './options.ts';
+import { UsageError } from './usage-error.ts';
+
+const ROOT_UID = 0;
+const CACHE_BYTES_MAX_DEFAULT = 32 * 2 ** 20;
+/** Default share of the machine's memory for the metadata cache. */
+const CACHE_MEMORY_SHARE = 20;
+const DATA_THREADS = 6;
+
+/** Everything a mount needs, set up but not live yet. */
+interface PreparedMount {
+  readonly options: Options;
+  readonly log: Log;
+  readonly device: BackingDevice;
+  readonly filesystem: Filesystem;
+  readonly fuseFd: number;
+}
+
+/**
+ * Serves one mount on behalf of the helper at the other end of `socket`, until it is unmounted.
+ * `ownWords` are the service's own arguments; the user's come from the helper. Returns the exit code.
+ */
+export async function runService(socket: number, ownWords: readonly string[]): Promise<number> {
+  const peerUids = [ROOT_UID, process.getuid?.() ?? ROOT_UID];
+  containProcess();
+  const session = openServiceSession(socket, peerUids);
+  let mount: PreparedMount;
+  try {
+    mount = prepare(session, ownWords);
+    session.mount({
+      source: mount.options.source,
+      mountPoint: mount.options.mountPoint,
+      options: mount.options.kernelOptions,
+      mtab: mount.options.mtabOptions,
+      msFlags: mount.options.msFlags | MsBit.RDONLY,
+    });
+  } catch (error) {
+    process.stderr.write(`${failureText(error)}\n`);
+    session.goodbye(1);
+    return 1;
+  }
+  session.goodbye(0);
+  return serve(mount);
+}
+
+function prepare(session: ServiceSession, ownWords: readonly string[]): PreparedMount {
+  const permissions = session.receiveHello();
+  const gift = session.receiveGift();
+  const words = [...ownWords.map(toByteString), ...gift.arguments.words];
+  const options = parseCommandLine(gift.arguments.subtype, words, 'service', permissions.allowOther);
+  const log = logFor(options);
+  if (options.iomap === 'require') throw new UsageError('could not enable iomap: this kernel does not offer it');
+  const device = openBackingDevice(session, options);
+  session.finishFiles();
+  const filesystem = openFilesystem(device, options, log);
+  process.title = `-${options.subtype} ${fromByteString(options.device)} ${fromByteString(options.mountPoint)}`;
+  return { options, log, device, filesystem, fuseFd: gift.fuseFd };
+}
+
+function logFor(options: Options): Log {
+  const [errors, notices] = standardStreams(process.env);
+  const shortDevice = basename(fromByteString(options.device));
+  return new Log(shortDevice, errors, notices, new LineLimiter(() => performance.now()));
+}
+
+function openFilesystem(device: BackingDevice, options: Options, log: Log): Filesystem {
+  const filesystem = Filesystem.open(device.metadata, {
+    crc32c,
+    cacheBytes: options.cacheSizeBytes ?? Math.min(CACHE_BYTES_MAX_DEFAULT, totalmem() / CACHE_MEMORY_SHARE),
+    superblockAt: options.superblockKiB ?? 0,
+    noRecovery: options.noRecovery,
+    log: (text) => log.notice(text),
+  });
+  if (!options.readOnly) log.notice('mounting read-only: writing is not supported yet');
+  for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
+  return filesystem;
+}
+
+/** Answers the kernel until the file system is unmounted. */
+async function serve(mount: PreparedMount): Promise<number> {
+  const { options, log, device, filesystem } = mount;
+  const channel: FuseChannel = openFuseChannel(mount.fuseFd, REQUEST_BUFFER_BYTES, READ_BYTES_MAX + 4096);
+  const pump = openDataPump(mount.fuseFd, device.dataFd, device.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
+  const dataPath = new DataPath(filesystem, pump, options.offsetBytes, READ_BYTES_MAX);
+  const operations = new ReadOnlyOperations(filesystem, dataPath, {
+    minixDf: options.minixStatfs,
+    warn: (text) => log.limitedError(text),
+    destroyed: () => {},
+  });
+  const fuse = new Session(channel, operations, {
+    posixAcl: options.acl,
+    trace: options.debug || options.traceOperations,
+    log,
+  });
+  const uuid = uuidText(filesystem.superblock.uuid);
+  if (options.kernel) log.notice(`mounted filesystem ${uuid}.`);
+  try {
+    await fuse.serve();
+  } finally {
+    pump.close();
+    channel.close();
+    closeSync(device.dataFd);
+    device.metadata.close();
+  }
+  if (options.kernel) log.notice(`unmounted filesystem ${uuid}.`);
+  if (options.debug) logCounts(log, fuse, filesystem);
+  return 0;
+}
+
+function logCounts(log: Log, fuse: Session, filesystem: Filesystem): void {
+  for (const count of fuse.counts()) log.debug(`${count.name}: ${count.requests} requests, ${count.errors} errors`);
+  const { hits, misses } = filesystem.cache;
+  const ratio = hits + misses === 0 ? 0 : (100 * hits) / (hits + misses);
+  log.debug(`metadata cache: ${hits} hits, ${misses} misses, ${ratio.toFixed(1)} % hits`);
+}
+
+function failureText(error: unknown): string {
+  if (error instanceof UsageError) return error.message;
+  const text = error instanceof Error ? error.message : String(error);
+  return error instanceof CorruptionError ? `fuse4fs: ${text}; please run e2fsck -fy` : `fuse4fs: ${text}`;
+}
+
+function uuidText(uuid: Uint8Array): string {
+  const hex = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
