@@ -30,6 +30,10 @@ export const u64ne = (view: DataView, at: number): number =>
     ? view.getUint32(at + 4, true) * TWO_POW_32 + view.getUint32(at, true)
     : view.getUint32(at, false) * TWO_POW_32 + view.getUint32(at + 4, false);
 
+/** The halves of a 64-bit field that may use all its bits, or that nobody counts with. */
+export const u64neLow = (view: DataView, at: number): number => u32ne(view, HOST_IS_LITTLE_ENDIAN ? at : at + 4);
+export const u64neHigh = (view: DataView, at: number): number => u32ne(view, HOST_IS_LITTLE_ENDIAN ? at + 4 : at);
+
 export const putU16le = (view: DataView, at: number, value: number): void => view.setUint16(at, value, true);
 export const putU32le = (view: DataView, at: number, value: number): void => view.setUint32(at, value, true);
 
@@ -46,6 +50,11 @@ export const putI32ne = (view: DataView, at: number, value: number): void =>
 export const putU64ne = (view: DataView, at: number, value: number): void => {
   const high = (value / TWO_POW_32) >>> 0;
   const low = value >>> 0;
+  view.setUint32(at, HOST_IS_LITTLE_ENDIAN ? low : high, HOST_IS_LITTLE_ENDIAN);
+  view.setUint32(at + 4, HOST_IS_LITTLE_ENDIAN ? high : low, HOST_IS_LITTLE_ENDIAN);
+};
+/** Writes a 64-bit field from its halves (u32 each). */
+export const putU64neHalves = (view: DataView, at: number, high: number, low: number): void => {
   view.setUint32(at, HOST_IS_LITTLE_ENDIAN ? low : high, HOST_IS_LITTLE_ENDIAN);
   view.setUint32(at + 4, HOST_IS_LITTLE_ENDIAN ? high : low, HOST_IS_LITTLE_ENDIAN);
 };

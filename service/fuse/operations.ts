@@ -1,0 +1,42 @@
+import type { Connection } from './init.ts';
+import type { Reply } from './reply.ts';
+import type { Request } from './request.ts';
+
+/**
+ * What a handler returns when there is no errno to return: 0 means that the reply is complete, a
+ * positive number is the errno to answer with, and DEFERRED that somebody else answers later.
+ * Expected refusals are returned like this; thrown errors are for broken metadata and devices.
+ */
+export const DEFERRED = -1;
+
+/** One request, read from `request` and answered into `reply`. */
+export type Handler = (request: Request, reply: Reply) => number;
+
+/** The file system behind a session, one handler per request that is not the session's own business. */
+export interface Operations {
+  /** Once, after the kernel and we have agreed on how to talk. */
+  connected(connection: Connection): void;
+  /** Before each of the handlers below. */
+  beginRequest(): void;
+  /** The kernel ends the session; nothing but the end of the connection follows. */
+  destroy(): void;
+
+  readonly lookup: Handler;
+  readonly getattr: Handler;
+  readonly statx: Handler;
+  readonly readlink: Handler;
+  readonly open: Handler;
+  readonly opendir: Handler;
+  readonly read: Handler;
+  readonly readdir: Handler;
+  readonly readdirplus: Handler;
+  readonly statfs: Handler;
+  readonly getxattr: Handler;
+  readonly listxattr: Handler;
+  readonly access: Handler;
+  readonly lseek: Handler;
+  readonly ioctl: Handler;
+  readonly bmap: Handler;
+  /** SETATTR, MKNOD, WRITE... all requests that would change something. */
+  readonly modify: Handler;
+}

@@ -1,0 +1,205 @@
+import { Errno, errnoName, SystemError } from '../../shared/errno.ts';
+import { IN_HEADER, Opcode } from './abi.ts';
+import type { Channel } from './channel.ts';
+import { negotiate, requestBufferSuffices } from './init.ts';
+import { OPCODES, type OpcodeRow, opcodeRow } from './opcode-table.ts';
+import { DEFERRED, type Operations } from './operations.ts';
+import { Reply } from './reply.ts';
+import { Request } from './request.ts';
+
+/** Where a session's messages go. */
+export interface SessionLog {
+  error(text: string): void;
+  /** For what damaged content can repeat without end. */
+  limitedError(text: string): void;
+  debug(text: string): void;
+}
+
+export interface SessionSettings {
+  /** Let the kernel enforce POSIX ACLs. */
+  readonly posixAcl: boolean;
+  /** A debug line for each request. */
+  readonly trace: boolean;
+  readonly log: SessionLog;
+}
+
+/** What one opcode has cost so far. */
+export interface OpcodeCount {
+  readonly name: string;
+  readonly requests: number;
+  readonly errors: number;
+}
+
+/** Nobody else changes the image while it is mounted, so names and attributes stay true for a day. */
+export const VALID_SEC = 24 * 60 * 60;
+
+/** Requests handled before timers and other descriptors get their turn. */
+const DRAIN_BUDGET = 64;
+
+/** Replies of fixed size, and the smallest directory reply worth having, fit in this. */
+const REPLY_BUFFER_BYTES_MIN = 8192;
+
+const NO_REPLY = 0;
+
+/**
+ * The conversation with the kernel over one mount: takes requests from the channel until the file
+ * system is unmounted, hands each to its operation and sends the answer. Requests are handled one at
+ * a time, on the main thread, each to its end.
+ */
+export class Session {
+  readonly #channel: Channel;
+  readonly #operations: Operations;
+  readonly #settings: SessionSettings;
+  readonly #request: Request;
+  readonly #reply: Reply;
+  /** By opcode; entry 0, which is no opcode, counts the unknown ones. */
+  readonly #requests = new Float64Array(OPCODES.length);
+  readonly #errors = new Float64Array(OPCODES.length);
+  readonly #continueDrain = (): void => {
+    this.#yielding = false;
+    this.#drain();
+  };
+  #initialised = false;
+  #yielding = false;
+  #ended = false;
+  #pendingReplyBytes = NO_REPLY;
+  #failure: Error | null = null;
+  #settle: (failure: Error | null) => void = () => {};
+
+  constructor(channel: Channel, operations: Operations, settings: SessionSettings) {
+    if (!requestBufferSuffices(channel.request.length) || channel.reply.length < REPLY_BUFFER_BYTES_MIN) {
+      throw new RangeError('the channel has too small buffers');
+    }
+    this.#channel = channel;
+    this.#operations = operations;
+    this.#settings = settings;
+    this.#request = new Request(channel.request);
+    this.#reply = new Reply(channel.reply, VALID_SEC);
+  }
+
+  /** Resolves when the file system has been unmounted; rejects when the conversation breaks off. The channel stays open. */
+  serve(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#settle = (failure) => (failure === null ? resolve() : reject(failure));
+      this.#channel.start(() => {
+        if (!this.#yielding && !this.#ended) this.#drain();
+      });
+    });
+  }
+
+  /** Opcodes that were asked for at least once. */
+  counts(): OpcodeCount[] {
+    const counts: OpcodeCount[] = [];
+    for (let opcode = 0; opcode < OPCODES.length; opcode++) {
+      if (this.#requests[opcode] === 0) continue;
+      const name = OPCODES[opcode]?.name ?? 'unknown';
+      counts.push({ name, requests: this.#requests[opcode], errors: this.#errors[opcode] });
+    }
+    return counts;
+  }
+
+  #drain(): void {
+    for (let handled = 0; handled < DRAIN_BUDGET; handled++) {
+      const result = this.#channel.exchange(this.#pendingReplyBytes);
+      this.#pendingReplyBytes = NO_REPLY;
+      if (this.#failure !== null) this.#end(this.#failure);
+      else if (result < 0 && !isPassing(-result)) this.#end(failureOf(-result));
+      if (this.#ended || result === 0) return;
+      if (result > 0) this.#pendingReplyBytes = this.#answer(result);
+    }
+    this.#yielding = true;
+    setImmediate(this.#continueDrain);
+  }
+
+  #end(failure: Error | null): void {
+    this.#ended = true;
+    this.#settle(failure);
+  }
+
+  /** Handles the request of `lengthBytes` in the buffer. Returns the length of the reply, NO_REPLY for none. */
+  #answer(lengthBytes: number): number {
+    const request = this.#request;
+    if (lengthBytes < IN_HEADER.SIZE) return this.#dropped(`a request of ${lengthBytes} bytes`);
+    const sound = request.parseHeader(lengthBytes);
+    // A message about request 0 is no reply: the kernel would take it for a notification.
+    if (request.uniqueLow === 0 && request.uniqueHigh === 0) return this.#dropped('a request without an id');
+    const row = opcodeRow(request.opcode);
+    const errno = this.#handle(row, sound);
+    this.#count(row, errno);
+    if (this.#settings.trace) this.#trace(row, errno);
+    if (errno === DEFERRED || row?.answered === false) return NO_REPLY;
+    return errno === Errno.OK ? this.#reply.finish(request) : this.#reply.finishError(request, errno);
+  }
+
+  #handle(row: OpcodeRow | null, sound: boolean): number {
+    if (row === null) return Errno.ENOSYS;
+    const request = this.#request;
+    if (!sound || request.bodyBytes < row.minBodyBytes) return Errno.EINVAL;
+    if (row.nameOffset >= 0 && !request.parseName(row.nameOffset)) return Errno.EINVAL;
+    this.#reply.begin();
+    if (request.opcode === Opcode.INIT) return this.#initialise();
+    if (!this.#initialised) return Errno.EIO;
+    try {
+      this.#operations.beginRequest();
+      return row.handle(this.#operations, request, this.#reply);
+    } catch (error) {
+      return this.#errnoOfThrown(row, error);
+    }
+  }
+
+  #initialise(): number {
+    const outcome = negotiate(this.#request, this.#reply, this.#settings.posixAcl);
+    if (outcome.kind === 'refused') {
+      this.#settings.log.error(`cannot serve this kernel: ${outcome.reason}`);
+      this.#failure = new SystemError(Errno.EPROTO, 'INIT', '/dev/fuse', outcome.reason);
+      return Errno.EPROTO;
+    }
+    if (outcome.kind === 'agreed') {
+      this.#initialised = true;
+      this.#operations.connected(outcome.connection);
+    }
+    return Errno.OK;
+  }
+
+  /** Refusals are everyday, broken metadata and devices are worth a line, and anything without an errno is a bug of ours. */
+  #errnoOfThrown(row: OpcodeRow, error: unknown): number {
+    const log = this.#settings.log;
+    const where = `${row.name} on inode ${this.#request.nodeId}`;
+    if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number') {
+      log.limitedError(`${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      return Errno.EIO;
+    }
+    const errno = Math.abs(error.errno);
+    if (errno === Errno.EUCLEAN || errno === Errno.EIO) log.limitedError(`${where}: ${error.message}`);
+    return errno === Errno.OK ? Errno.EIO : errno;
+  }
+
+  #dropped(what: string): number {
+    this.#settings.log.limitedError(`ignored ${what}`);
+    return NO_REPLY;
+  }
+
+  #count(row: OpcodeRow | null, errno: number): void {
+    const opcode = row === null ? 0 : this.#request.opcode;
+    this.#requests[opcode]++;
+    if (errno > 0) this.#errors[opcode]++;
+  }
+
+  #trace(row: OpcodeRow | null, errno: number): void {
+    const { opcode, nodeId, uniqueHigh, uniqueLow } = this.#request;
+    const outcome =
+      errno === DEFERRED ? 'deferred' : errno === Errno.OK ? `${this.#reply.payloadBytes} bytes` : errnoName(errno);
+    const unique = uniqueHigh * 2 ** 32 + uniqueLow;
+    this.#settings.log.debug(`${row?.name ?? `opcode ${opcode}`} unique=${unique} node=${nodeId}: ${outcome}`);
+  }
+}
+
+/** ENOENT: the request was withdrawn while being read. */
+function isPassing(errno: number): boolean {
+  return errno === Errno.ENOENT || errno === Errno.EINTR || errno === Errno.EAGAIN;
+}
+
+/** ENODEV is how the kernel says "unmounted". */
+function failureOf(errno: number): Error | null {
+  return errno === Errno.ENODEV ? null : new SystemError(errno, 'read', '/dev/fuse');
+}

@@ -1,0 +1,63 @@
+import { Errno } from '../../shared/errno.ts';
+import { Compat } from '../ext4/layout/features.ts';
+import { GETXATTR_IN } from '../fuse/abi.ts';
+import type { Reply } from '../fuse/reply.ts';
+import type { Request } from '../fuse/request.ts';
+import type { Engine } from './engine.ts';
+import { inodeOf } from './nodes.ts';
+
+/** The kernel asks for no more than this. */
+const XATTR_BYTES_MAX = 64 * 1024;
+
+const TRUSTED = new TextEncoder().encode('trusted.');
+
+/** GETXATTR. Without the feature the answer is the same for ever: ENOSYS makes the kernel stop asking. */
+export function getxattr(engine: Engine, request: Request, reply: Reply): number {
+  if (!engine.superblock.hasCompat(Compat.EXT_ATTR)) return Errno.ENOSYS;
+  const value = engine.getXattr(inodeOf(engine, request.nodeId), request.name());
+  return value === null ? Errno.ENODATA : answer(value, request, reply);
+}
+
+/** LISTXATTR. As in the kernel's ext4, only the superuser gets to see that "trusted." attributes exist. */
+export function listxattr(engine: Engine, request: Request, reply: Reply): number {
+  if (!engine.superblock.hasCompat(Compat.EXT_ATTR)) return Errno.ENOSYS;
+  const names = engine.listXattrs(inodeOf(engine, request.nodeId));
+  return answer(request.uid === 0 ? names : withoutTrusted(names), request, reply);
+}
+
+/** A size of 0 asks how large the value is. */
+function answer(value: Uint8Array, request: Request, reply: Reply): number {
+  if (value.length > XATTR_BYTES_MAX) return Errno.E2BIG;
+  const sizeBytes = request.u32(GETXATTR_IN.size);
+  if (sizeBytes === 0) {
+    reply.xattrSize(value.length);
+    return Errno.OK;
+  }
+  if (value.length > sizeBytes || value.length > reply.capacityBytes) return Errno.ERANGE;
+  reply.data(value);
+  return Errno.OK;
+}
+
+function withoutTrusted(names: Uint8Array): Uint8Array {
+  const kept = new Uint8Array(names.length);
+  let length = 0;
+  for (let start = 0; start < names.length; ) {
+    const end = endOfName(names, start);
+    if (!startsWith(names, start, TRUSTED)) {
+      kept.set(names.subarray(start, end), length);
+      length += end - start;
+    }
+    start = end;
+  }
+  return kept.subarray(0, length);
+}
+
+/** Position after the NUL that ends the name at `start`. */
+function endOfName(names: Uint8Array, start: number): number {
+  const nul = names.indexOf(0, start);
+  return nul < 0 ? names.length : nul + 1;
+}
+
+function startsWith(names: Uint8Array, at: number, prefix: Uint8Array): boolean {
+  return prefix.every((byte, index) => names[at + index] === byte);
+}

@@ -1,0 +1,68 @@
+import type { Connection } from '../../service/fuse/init.ts';
+import type { Handler, Operations } from '../../service/fuse/operations.ts';
+import type { SessionLog } from '../../service/fuse/session.ts';
+import { Errno } from '../../shared/errno.ts';
+
+/** Keeps what would be logged. */
+export class RecordingLog implements SessionLog {
+  readonly lines: string[] = [];
+  readonly debugLines: string[] = [];
+
+  error(text: string): void {
+    this.lines.push(text);
+  }
+
+  limitedError(text: string): void {
+    this.lines.push(text);
+  }
+
+  debug(text: string): void {
+    this.debugLines.push(text);
+  }
+}
+
+/** Operations that do what the test says: one handler for all, and a record of who was called. */
+export class ScriptedOperations implements Operations {
+  connection: Connection | null = null;
+  readonly calls: string[] = [];
+  begun = 0;
+  destroyed = 0;
+  handler: Handler = () => Errno.OK;
+
+  connected(connection: Connection): void {
+    this.connection = connection;
+  }
+
+  beginRequest(): void {
+    this.begun++;
+  }
+
+  destroy(): void {
+    this.destroyed++;
+  }
+
+  #called(name: string): Handler {
+    return (request, reply) => {
+      this.calls.push(name);
+      return this.handler(request, reply);
+    };
+  }
+
+  readonly lookup = this.#called('lookup');
+  readonly getattr = this.#called('getattr');
+  readonly statx = this.#called('statx');
+  readonly readlink = this.#called('readlink');
+  readonly open = this.#called('open');
+  readonly opendir = this.#called('opendir');
+  readonly read = this.#called('read');
+  readonly readdir = this.#called('readdir');
+  readonly readdirplus = this.#called('readdirplus');
+  readonly statfs = this.#called('statfs');
+  readonly getxattr = this.#called('getxattr');
+  readonly listxattr = this.#called('listxattr');
+  readonly access = this.#called('access');
+  readonly lseek = this.#called('lseek');
+  readonly ioctl = this.#called('ioctl');
+  readonly bmap = this.#called('bmap');
+  readonly modify = this.#called('modify');
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { InitFlag, Opcode } from '../../../service/fuse/abi.ts';
+import { Session } from '../../../service/fuse/session.ts';
+import { Errno } from '../../../shared/errno.ts';
+import { body, FakeChannel, FuseClient, initBody, u32, zeros } from '../../support/fuse-client.ts';
+import { RecordingLog, ScriptedOperations } from '../../support/fuse-operations.ts';
+
+const ALL_ONES = 0xffffffff;
+
+function connect(posixAcl = false, channel = new FakeChannel()) {
+  const log = new RecordingLog();
+  const operations = new ScriptedOperations();
+  const session = new Session(channel, operations, { posixAcl, trace: false, log });
+  const served = session.serve();
+  return { client: new FuseClient(channel), log, operations, served };
+}
+
+/** The reply as hexadecimal words of 32 bits, to be read beside struct fuse_init_out. */
+const words = (payload: Uint8Array): string[] =>
+  Array.from({ length: payload.length / 4 }, (_, index) =>
+    new DataView(payload.buffer, payload.byteOffset + 4 * index, 4).getUint32(0, true).toString(16).padStart(8, '0'),
+  );
+
+describe('INIT', () => {
+  // ASYNC_READ, EXPORT_SUPPORT, HAS_IOCTL_DIR, DO_READDIRPLUS, ASYNC_DIO, NO_OPEN_SUPPORT, PARALLEL_DIROPS,
+  // MAX_PAGES, CACHE_SYMLINKS, NO_OPENDIR_SUPPORT; INIT_EXT from 7.36 on.
+  it.each([
+    [31, 31, '01c6a811'],
+    [36, 36, '41c6a811'],
+    [45, 45, '41c6a811'],
+    [99, 45, '41c6a811'],
+  ])('from a kernel of minor %i is answered with exactly these bytes', (offered, agreed, flags) => {
+    const { client } = connect();
+    const reply = client.call(Opcode.INIT, 0, initBody(offered, offered < 36 ? 0x0fffffff : ALL_ONES, ALL_ONES));
+    expect(reply.errno).toBe(0);
+    expect(words(reply.payload)).toEqual([
+      '00000007',
+      agreed.toString(16).padStart(8, '0'),
+      '00020000', // max_readahead, as offered
+      flags,
+      '00300040', // congestion_threshold 48, max_background 64
+      '00100000', // max_write 1 MiB
+      '00000001', // time_gran
+      '00000100', // map_alignment 0, max_pages 256
+      '00000000', // flags2
+      ...new Array(7).fill('00000000'),
+    ]);
+  });
+
+  it('never echoes a flag that was not offered', () => {
+    const { client, operations } = connect(true);
+    const reply = client.call(Opcode.INIT, 0, initBody(45, InitFlag.ASYNC_READ | (2 ** 12)));
+    expect(words(reply.payload)[3]).toBe('00000001');
+    expect(words(reply.payload)[7]).toBe('00000000');
+    expect(operations.connection).toEqual({ minor: 45, flags: InitFlag.ASYNC_READ });
+  });
+
+  it('asks for POSIX ACLs only when told to', () => {
+    const withAcl = connect(true).client.call(Opcode.INIT, 0, initBody(45, ALL_ONES));
+    const without = connect(false).client.call(Opcode.INIT, 0, initBody(45, ALL_ONES));
+    expect(withAcl.view.getUint32(12, true) ^ without.view.getUint32(12, true)).toBe(InitFlag.POSIX_ACL);
+  });
+
+  it('takes as much readahead as the kernel offers', () => {
+    const { client } = connect();
+    const reply = client.call(Opcode.INIT, 0, body(u32(7), u32(45), u32(0xfffff000), u32(0), zeros(48)));
+    expect(reply.view.getUint32(8, true)).toBe(0xfffff000);
+  });
+
+  it('promises no larger writes than fit into the request buffer beside the headers', () => {
+    const small = connect(false, new FakeChannel(64 * 1024, 64 * 1024));
+    expect(small.client.init().view.getUint32(20, true)).toBe(60 * 1024);
+  });
+
+  it('from a kernel older than 7.31 is refused, with a line that says why, and ends the session', async () => {
+    const { client, log, served } = connect();
+    const reply = client.call(Opcode.INIT, 0, body(u32(7), u32(30), u32(0), u32(0)));
+    expect(reply.errno).toBe(Errno.EPROTO);
+    expect(log.lines).toEqual(['cannot serve this kernel: the kernel speaks FUSE 7.30, at least 7.31 is needed']);
+    await expect(served).rejects.toThrow('at least 7.31 is needed');
+  });
+
+  it('from a kernel of an older major version is refused', async () => {
+    const { client, served } = connect();
+    expect(client.call(Opcode.INIT, 0, body(u32(6), u32(40))).errno).toBe(Errno.EPROTO);
+    await expect(served).rejects.toThrow('FUSE 6.40');
+  });
+
+  it('from a kernel of a newer major version is answered with ours, and the kernel asks again', () => {
+    const { client, operations } = connect();
+    const first = client.call(Opcode.INIT, 0, body(u32(8), u32(3), zeros(100)));
+    expect(words(first.payload).slice(0, 4)).toEqual(['00000007', '0000002d', '00000000', '00000000']);
+    expect(operations.connection).toBeNull();
+    expect(client.init().errno).toBe(0);
+    expect(operations.connection?.minor).toBe(45);
+  });
+
+  it('with a truncated body is refused', async () => {
+    const { client, served } = connect();
+    expect(client.call(Opcode.INIT, 0, body(u32(7), u32(45))).errno).toBe(Errno.EPROTO);
+    await expect(served).rejects.toThrow('a body of 8 bytes');
+  });
+});
