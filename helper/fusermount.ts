@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { cloneFuseDevice } from '../native/fuse-device.ts';
 import { receivePacket, socketPair } from '../native/seqpacket.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS, MsBit } from '../shared/service-protocol/ms-flags.ts';
-import { FUSE_DEVICE, type Mount, type Mounter, type MountRequest } from './mounter.ts';
+import { type Mount, type Mounter, type MountRequest, openFuseDevice } from './mounter.ts';
 
 const PROGRAM = 'fusermount3';
 const WAIT_MS = 30_000;
@@ -16,7 +16,7 @@ export class FusermountMounter implements Mounter {
   readonly isRoot = false;
 
   openFuseDevice(): number {
-    return openSync(FUSE_DEVICE, constants.O_RDWR);
+    return openFuseDevice();
   }
 
   mount(fuseFd: number, request: MountRequest): Mount {

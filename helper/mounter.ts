@@ -14,7 +14,7 @@ import {
   UnmountFlag,
   unmount,
 } from '../native/mount-api.ts';
-import { Errno, errnoOf } from '../shared/errno.ts';
+import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
 import type { KernelOption } from './kernel-options.ts';
 import type { MountPoint } from './mount-point.ts';
@@ -50,7 +50,16 @@ export interface Mounter {
   mount(fuseFd: number, request: MountRequest): Mount;
 }
 
-export const FUSE_DEVICE = '/dev/fuse';
+const FUSE_DEVICE = '/dev/fuse';
+
+/** An unmounted descriptor. */
+export function openFuseDevice(): number {
+  try {
+    return openSync(FUSE_DEVICE, constants.O_RDWR);
+  } catch (error) {
+    throw new SystemError(errnoOf(error), 'open', FUSE_DEVICE);
+  }
+}
 
 /** Mounts with the rights of this process. */
 export class RootMounter implements Mounter {
@@ -62,7 +71,7 @@ export class RootMounter implements Mounter {
   }
 
   openFuseDevice(): number {
-    const fd = openSync(FUSE_DEVICE, constants.O_RDWR);
+    const fd = openFuseDevice();
     try {
       if (grantIomap(fd)) this.#report.detail('iomap granted');
       return fd;

@@ -20,9 +20,9 @@ function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
-/** What went wrong with `what`, in words; errors of our own name it themselves. */
+/** What went wrong with `what`, in words; errors of our own, and bugs, say it themselves. */
 export function failureText(error: unknown, what: string): string {
-  if (error instanceof SystemError) return error.message;
+  if (error instanceof Error && (error instanceof SystemError || !('errno' in error))) return error.message;
   const errno = errnoOf(error);
   return `${what}: ${getSystemErrorMap().get(-errno)?.[1] ?? errnoName(errno)}`;
 }

@@ -144,7 +144,7 @@ export class Session {
     const patienceMs = this.#phase === Phase.HELLO_SENT ? helloMs : commandMs;
     const waitMs = Math.max(0, Math.ceil(Math.min(patienceMs, this.#deadlineMs - performance.now())));
     const packet = this.#receiveWithin(waitMs);
-    if (packet === null) throw new SessionEnd(`service exited without saying goodbye${this.#afterRefusal()}`);
+    if (packet === null) throw this.#vanished();
     if (packet.fd >= 0) {
       closeQuietly(packet.fd);
       throw new SessionEnd('service sent a descriptor');
@@ -156,15 +156,21 @@ export class Session {
     try {
       return receivePacket(this.#setup.socket, PACKET_BYTES_MAX, waitMs);
     } catch (error) {
-      const errno = errnoOf(error);
-      if (errno === Errno.ECONNRESET) return null;
-      if (errno === Errno.ETIMEDOUT) throw new SessionEnd(`service did not answer in time (${this.#phase})`);
-      throw error;
+      if (errnoOf(error) === Errno.ETIMEDOUT) throw new SessionEnd(`service did not answer in time (${this.#phase})`);
+      throw isHangup(error) ? this.#vanished() : error;
     }
   }
 
   #send(message: HelperMessage, fd = -1): void {
-    sendPacket(this.#setup.socket, encodeHelperMessage(message), fd);
+    try {
+      sendPacket(this.#setup.socket, encodeHelperMessage(message), fd);
+    } catch (error) {
+      throw isHangup(error) ? this.#vanished() : error;
+    }
+  }
+
+  #vanished(): SessionEnd {
+    return new SessionEnd(`service exited without saying goodbye${this.#afterRefusal()}`);
   }
 
   #handle(bytes: Uint8Array): void {
@@ -355,4 +361,9 @@ export class Session {
       this.#setup.report.error(failureText(error, 'detach'));
     }
   }
+}
+
+function isHangup(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno === Errno.EPIPE || errno === Errno.ECONNRESET;
 }
