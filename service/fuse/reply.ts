@@ -20,11 +20,13 @@ import type { Request } from './request.ts';
 
 /** statfs(2) numbers, sizes in blocks. */
 export interface StatfsNumbers {
+  readonly blockSize: number;
   readonly blocks: number;
-  readonly freeBlocks: number;
-  readonly availableBlocks: number;
+  readonly blocksFree: number;
+  readonly blocksAvailable: number;
   readonly files: number;
-  readonly freeFiles: number;
+  readonly filesFree: number;
+  readonly nameMax: number;
 }
 
 const align8 = (bytes: number): number => (bytes + 7) & ~7;
@@ -112,16 +114,16 @@ export class Reply {
     putU32ne(this.view, at + OPEN_OUT.open_flags, openFlags);
   }
 
-  statfs(numbers: StatfsNumbers, blockSizeBytes: number, nameBytesMax: number): void {
+  statfs(numbers: StatfsNumbers): void {
     const at = this.zeroed(STATFS_OUT.SIZE);
     putU64ne(this.view, at + STATFS_OUT.blocks, numbers.blocks);
-    putU64ne(this.view, at + STATFS_OUT.bfree, numbers.freeBlocks);
-    putU64ne(this.view, at + STATFS_OUT.bavail, numbers.availableBlocks);
+    putU64ne(this.view, at + STATFS_OUT.bfree, numbers.blocksFree);
+    putU64ne(this.view, at + STATFS_OUT.bavail, numbers.blocksAvailable);
     putU64ne(this.view, at + STATFS_OUT.files, numbers.files);
-    putU64ne(this.view, at + STATFS_OUT.ffree, numbers.freeFiles);
-    putU32ne(this.view, at + STATFS_OUT.bsize, blockSizeBytes);
-    putU32ne(this.view, at + STATFS_OUT.namelen, nameBytesMax);
-    putU32ne(this.view, at + STATFS_OUT.frsize, blockSizeBytes);
+    putU64ne(this.view, at + STATFS_OUT.ffree, numbers.filesFree);
+    putU32ne(this.view, at + STATFS_OUT.bsize, numbers.blockSize);
+    putU32ne(this.view, at + STATFS_OUT.namelen, numbers.nameMax);
+    putU32ne(this.view, at + STATFS_OUT.frsize, numbers.blockSize);
   }
 
   /** A value as it is. The caller has checked it against `capacityBytes`. */

@@ -1,14 +1,15 @@
 import { Errno } from '../../shared/errno.ts';
+import type { DirectorySink } from '../ext4/directory-sink.ts';
 import { CorruptionError, DeviceError, FsError } from '../ext4/errors.ts';
 import type { Inode } from '../ext4/inode.ts';
 import { DirentType, READ_IN } from '../fuse/abi.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
-import type { Engine, EntrySink } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { isDot, isDotDot } from './lookup.ts';
 import { inodeOf, namedInode, nodeIdOf } from './nodes.ts';
 
-/** DirentType by the file type byte of ext4's directory entries (kernel docs: ext4, "Directory Entries"). */
+/** What readdir(3) calls the types that ext4's directory entries give. */
 const DIRENT_TYPES: readonly number[] = Object.freeze([
   DirentType.UNKNOWN,
   DirentType.REGULAR,
@@ -20,9 +21,6 @@ const DIRENT_TYPES: readonly number[] = Object.freeze([
   DirentType.SYMLINK,
 ]);
 
-const direntType = (fileType: number): number =>
-  fileType < DIRENT_TYPES.length ? DIRENT_TYPES[fileType] : DirentType.UNKNOWN;
-
 /** The d_type that belongs to the file type bits of a mode: they are the same, four bits wide, at bit 12. */
 const direntTypeOfMode = (mode: number): number => mode >>> 12;
 
@@ -30,8 +28,8 @@ const direntTypeOfMode = (mode: number): number => mode >>> 12;
 export class DirectoryReader {
   readonly #engine: Engine;
   readonly #warn: (text: string) => void;
-  readonly #plainSink: EntrySink;
-  readonly #plusSink: EntrySink;
+  readonly #plainSink: DirectorySink;
+  readonly #plusSink: DirectorySink;
   #reply: Reply | null = null;
   #directory: Inode | null = null;
   #full = false;
@@ -58,7 +56,7 @@ export class DirectoryReader {
     return this.#read(request, reply, this.#plusSink);
   }
 
-  #read(request: Request, reply: Reply, sink: EntrySink): number {
+  #read(request: Request, reply: Reply, sink: DirectorySink): number {
     const directory = inodeOf(this.#engine, request.nodeId);
     if (!directory.isDirectory) return Errno.ENOTDIR;
     reply.beginDirectory(request.u32(READ_IN.size));
@@ -84,7 +82,7 @@ export class DirectoryReader {
     nextHigh: number,
     nextLow: number,
   ): boolean {
-    const type = direntType(fileType);
+    const type = DIRENT_TYPES[fileType];
     this.#full = this.#reply?.dirent(ino, type, bytes, start, end, nextHigh, nextLow) !== true;
     return !this.#full;
   }
@@ -106,7 +104,7 @@ export class DirectoryReader {
     // The kernel knows "." and ".." already, and would count a second reference to them.
     const inode = isDot(bytes, start, end) || isDotDot(bytes, start, end) ? null : this.#inodeToShow(ino);
     const nodeId = inode === null ? 0 : nodeIdOf(ino);
-    const type = inode === null ? direntType(fileType) : direntTypeOfMode(inode.mode);
+    const type = inode === null ? DIRENT_TYPES[fileType] : direntTypeOfMode(inode.mode);
     reply.direntPlus(nodeId, inode, this.#engine.blockSize, ino, type, bytes, start, end, nextHigh, nextLow);
     return true;
   }

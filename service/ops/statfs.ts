@@ -1,12 +1,13 @@
 import { Errno } from '../../shared/errno.ts';
+import { StatFs } from '../ext4/statfs.ts';
 import type { Reply } from '../fuse/reply.ts';
-import { type Engine, StatfsNumbers } from './engine.ts';
-import { NAME_BYTES_MAX } from './lookup.ts';
+import type { Engine } from './engine.ts';
 
-const numbers = new StatfsNumbers();
+const numbers = new StatFs();
 
+/** STATFS. `minixDf` counts the file system's own structures as space. */
 export function statfs(engine: Engine, minixDf: boolean, reply: Reply): number {
   engine.statfs(numbers, minixDf);
-  reply.statfs(numbers, engine.blockSize, NAME_BYTES_MAX);
+  reply.statfs(numbers);
   return Errno.OK;
 }
