@@ -111,7 +111,7 @@ export function openServiceSession(
   return new ServiceSession(socket, limits, nowMs);
 }
 
-function validateActivation(socket: number): void {
+export function validateActivation(socket: number): void {
   const info = socketInfo(socket);
   const target = `fd ${socket}`;
   if (info.family !== AF_UNIX) throw new SystemError(Errno.EAFNOSUPPORT, 'service socket', target);

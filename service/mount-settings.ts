@@ -8,7 +8,8 @@ import { UsageError } from './usage-error.ts';
 export type StartMode = 'service' | 'direct';
 
 /** What to do on finding the file system damaged. Null: as its superblock says. */
-export type ErrorsBehavior = 'continue' | 'remount-ro' | 'panic';
+const ERRORS_BEHAVIORS = ['continue', 'remount-ro', 'panic'] as const;
+export type ErrorsBehavior = (typeof ERRORS_BEHAVIORS)[number];
 
 /** Where mappings go to a kernel that knows iomap. */
 export type IomapChoice = 'require' | 'never' | 'default';
@@ -184,9 +185,9 @@ const setFlushInterval: SetValue = (settings, value, option) => {
 const VALUES = new Map<string, SetValue>(
   Object.entries({
     errors: (settings, value, option) => {
-      if (value !== 'continue' && value !== 'remount-ro' && value !== 'panic')
-        throw optionError(option, 'unknown errors behavior');
-      settings.errors = value as string as ErrorsBehavior;
+      const behavior = ERRORS_BEHAVIORS.find((known) => known === value);
+      if (behavior === undefined) throw optionError(option, 'unknown errors behavior');
+      settings.errors = behavior;
     },
     offset: (settings, value, option) => {
       const bytes = parseSize(value);
