@@ -32,7 +32,7 @@ export class NativeBlockDevice {
   }
 
   read(offsetBytes: number, into: Uint8Array): number {
-    return -addon.readAt(this.#fd, this.#startBytes + offsetBytes, into);
+    return 0 - addon.readAt(this.#fd, this.#startBytes + offsetBytes, into);
   }
 
   readAhead(offsetBytes: number, lengthBytes: number): void {

@@ -18,7 +18,7 @@ import {
   socketPair,
 } from '../../native/seqpacket.ts';
 import { Errno } from '../../shared/errno.ts';
-import { descriptorsLeaked, openDescriptorCount, scratchDirectory } from './fixtures/scratch.ts';
+import { compileFixture, descriptorsLeaked, openDescriptorCount, scratchDirectory } from './fixtures/scratch.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
 const withErrno = (errno: number) => expect.objectContaining({ name: 'SystemError', errno });
@@ -85,19 +85,12 @@ describe('descriptors', () => {
   let directory = '';
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), 'fuse4fs-send-'));
-    sender = join(directory, 'send-descriptors');
-    execFileSync('g++', ['-std=c++17', '-o', sender, join(import.meta.dirname, 'fixtures/send-descriptors.cc')], {
-      // A sanitizer preloaded for this process is not for the compiler.
-      env: { ...process.env, LD_PRELOAD: '' },
-    });
+    sender = compileFixture('send-descriptors', directory);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function sendDescriptors(socket: number, count: number): void {
-    execFileSync(sender, [String(count)], {
-      stdio: ['ignore', 'inherit', 'inherit', socket],
-      env: { ...process.env, LD_PRELOAD: '' },
-    });
+    execFileSync(sender, [String(count)], { stdio: ['ignore', 'inherit', 'inherit', socket] });
   }
 
   it('arrive as a working copy that is closed on exec', () => {
