@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { mountFuse4fs } from '../support/fuse4fs-mount.ts';
 import { makeImage } from '../support/kernel-image.ts';
@@ -76,8 +75,7 @@ const CASES = [
 test.each(CASES)(
   '$blockBytes-byte blocks ($mkfs): the tree equals the one that was copied in',
   async ({ blockBytes, mkfs }) => {
-    const source = room.path(`source-${blockBytes}-${CASES.findIndex((one) => one.mkfs === mkfs)}`);
-    mkdirSync(source);
+    const source = room.mountPoint();
     const script = new OperationScript();
     addSource(script, blockBytes);
     script.run(source);
@@ -95,7 +93,7 @@ test.each(CASES)(
     const forDirectories = ['./directory', './sizes', './sparse', './many'].map((path) => ({ ...directorySize, path }));
     expect(summarize(compareSnapshots(expected, actual, [...allowances, ...forDirectories]))).toEqual([]);
     expect(wholeSeconds(actual)).toEqual(wholeSeconds(expected));
-    expect(run('debugfs', ['-R', 'show_super_stats -h', image])).toMatch(`Block size: ${' '.repeat(15)}${blockBytes}`);
+    expect(run('debugfs', ['-R', 'show_super_stats -h', image])).toMatch(new RegExp(`Block size: +${blockBytes}\n`));
     expect(sha256OfFile(image)).toBe(hash);
     expect(room.leaks()).toEqual([]);
   },

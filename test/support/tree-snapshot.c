@@ -511,6 +511,11 @@ static char path[PATH_BYTES_MAX];
 
 static void visit(int dir_fd, const struct entry *entry, size_t path_length, int depth);
 
+static int by_entry_name(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
 static void visit_children(int fd, const struct entries *all, size_t path_length, int depth)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -545,6 +550,8 @@ static void visit_directory(int dir_fd, const char *name, size_t path_length, in
 	print_resumed_listing(fd, &all);
 	print_absent_name(fd);
 	putchar('\n');
+	/* The order of a listing is the server's business; which of several links is read must not depend on it. */
+	qsort(all.at, all.count, sizeof(*all.at), by_entry_name);
 	if (depth < DEPTH_MAX)
 		visit_children(fd, &all, path_length, depth + 1);
 	forget(&all);
