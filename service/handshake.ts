@@ -58,7 +58,6 @@ export const HANDSHAKE_LIMITS: HandshakeLimits = Object.freeze({
 
 export interface HelperPermissions {
   readonly allowOther: boolean;
-  readonly fuseblk: boolean;
 }
 
 export interface HelperGift {
@@ -137,6 +136,8 @@ export class ServiceSession {
   readonly #limits: HandshakeLimits;
   readonly #nowMs: () => number;
   #open = true;
+  /** Before the hello is answered there is no session that could be ended by a goodbye. */
+  #agreed = false;
 
   constructor(socket: number, limits: HandshakeLimits, nowMs: () => number) {
     this.#socket = socket;
@@ -144,7 +145,7 @@ export class ServiceSession {
     this.#nowMs = nowMs;
   }
 
-  /** Agrees on the protocol version. There is no negative answer: on error the caller just closes. */
+  /** Agrees on the protocol version. There is no negative answer: a helper that doesn't fit sees the connection end. */
   receiveHello(): HelperPermissions {
     const hello = this.#receiveHello();
     if (hello.minVersion > hello.maxVersion)
@@ -156,10 +157,8 @@ export class ServiceSession {
         `versions ${hello.minVersion} to ${hello.maxVersion} offered, ${PROTOCOL_VERSION} needed`,
       );
     this.#send({ kind: 'hello-reply', version: PROTOCOL_VERSION });
-    return {
-      allowOther: (hello.flags & HelloFlag.ALLOW_OTHER) !== 0,
-      fuseblk: (hello.flags & HelloFlag.FUSEBLK) !== 0,
-    };
+    this.#agreed = true;
+    return { allowOther: (hello.flags & HelloFlag.ALLOW_OTHER) !== 0 };
   }
 
   /** The command line and the FUSE device, which come unasked after the hello. */
@@ -221,6 +220,7 @@ export class ServiceSession {
    */
   goodbye(exitCode: 0 | 1): void {
     try {
+      if (!this.#agreed) return;
       this.#send({ kind: 'goodbye', exitCode });
       shutdownSocket(this.#socket);
     } catch (error) {

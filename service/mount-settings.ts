@@ -116,7 +116,7 @@ export class MountSettings {
   }
 }
 
-export function optionError(option: MountOption, why: string): UsageError {
+function optionError(option: MountOption, why: string): UsageError {
   return new UsageError(`fuse4fs: ${why}: ${fromByteString(option.word)}`);
 }
 

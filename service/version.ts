@@ -2,7 +2,7 @@ import { PROTOCOL_VERSION } from '../shared/service-protocol/packets.ts';
 
 /** Kept equal to package.json and CHANGELOG.md. */
 export const VERSION = '0.1.0';
-export const RELEASE_DATE = '2026-11-20';
+const RELEASE_DATE = '2026-11-20';
 
 /** The two lines of `fuse4fs --version`. */
 export function programVersion(): string {

@@ -1,9 +1,7 @@
 import { Errno, SystemError } from './errno.ts';
 
 /** First descriptor that a service manager passes (systemd, sd_listen_fds(3)). */
-export const LISTEN_FDS_START = 3;
-
-const VARIABLES = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID'] as const;
+const LISTEN_FDS_START = 3;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -17,13 +15,6 @@ export function activatedSocket(environment: Environment, pid: number): number |
   if (count === null || listenPid !== pid) return null;
   if (count !== 1) throw new SystemError(Errno.E2BIG, 'LISTEN_FDS', '', `${count} descriptors passed, expected one`);
   return LISTEN_FDS_START;
-}
-
-/** The environment for children, to whom the descriptors don't belong. */
-export function withoutActivation(environment: Environment): Record<string, string | undefined> {
-  const copy = { ...environment };
-  for (const name of VARIABLES) delete copy[name];
-  return copy;
 }
 
 function parseCount(text: string | undefined): number | null {

@@ -145,7 +145,7 @@ describe('a handshake', () => {
       return { permissions, words: gift.arguments, forcedReadOnly: device.forcedReadOnly, bytes: content.length };
     });
     expect(result).toEqual({
-      permissions: { allowOther: true, fuseblk: true },
+      permissions: { allowOther: true },
       words: { subtype: 'service_ll', words: ['/srv/demo.img', '/mnt/demo', '-o', 'ro'] },
       forcedReadOnly: false,
       bytes: 512,
@@ -159,25 +159,36 @@ describe('a handshake', () => {
   });
 
   it('ends with a goodbye of code 1 when something fails', async () => {
-    const { transcript } = await resultOf([], (session) => session.goodbye(1));
-    expect(transcript.received).toEqual([`${hexOf('BYEE')}${u32(1)}`]);
+    const steps: HelperStep[] = [...HANDSHAKE_START, { expect: `${hexOf('BYEE')}${u32(1)}` }];
+    await resultOf(steps, (session) => {
+      session.receiveHello();
+      session.goodbye(1);
+    });
+  });
+
+  it('ends without a word when there was no agreement', async () => {
+    const { transcript } = await resultOf([{ send: `${hexOf('SAFT')} 0002 0002 00000000` }], (session) => {
+      expect(() => session.receiveHello()).toThrow(ProtocolError);
+      session.goodbye(1);
+    });
+    expect(transcript.received).toEqual([]);
   });
 
   it('can say goodbye to a helper that is gone', async () => {
-    const { transcript } = await failureOf([{ close: true }], (session) => {
-      expect(() => session.receiveHello()).toThrow('closed the connection');
+    const { transcript } = await resultOf([...HANDSHAKE_START, { close: true }], (session) => {
+      session.receiveHello();
+      expect(() => session.receiveGift()).toThrow('closed the connection');
       session.goodbye(0);
-      throw new Error('reached the end');
     });
-    expect(transcript.received).toEqual([]);
+    expect(transcript.received).toEqual(['4c41535400010000']);
   });
 });
 
 describe('the hello', () => {
   it.each([
-    ['no permission', 0, { allowOther: false, fuseblk: false }],
-    ['allow_other', 1, { allowOther: true, fuseblk: false }],
-    ['bits that nobody knows yet', 0xfffffffc, { allowOther: false, fuseblk: false }],
+    ['no permission', 0, { allowOther: false }],
+    ['allow_other', 1, { allowOther: true }],
+    ['bits that nobody knows yet', 0xfffffffc, { allowOther: false }],
   ])('may grant %s', async (_name, flags, permissions) => {
     const steps: HelperStep[] = [{ send: `${hexOf('SAFT')} 0001 0001 ${u32(flags)}` }, { expect: HELLO_REPLY }];
     const { result } = await resultOf(steps, sayHello);

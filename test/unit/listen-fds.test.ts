@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { activatedSocket, withoutActivation } from '../../shared/listen-fds.ts';
+import { activatedSocket } from '../../shared/listen-fds.ts';
 
 describe('socket activation', () => {
   it('finds the one socket at descriptor 3', () => {
@@ -23,11 +23,5 @@ describe('socket activation', () => {
     expect(() => activatedSocket({ LISTEN_FDS: count, LISTEN_PID: '42' }, 42)).toThrow(
       expect.objectContaining({ errno: 7 }),
     );
-  });
-
-  it('is hidden from children', () => {
-    const environment = { LISTEN_FDS: '1', LISTEN_PID: '42', LISTEN_FDNAMES: 'x', LISTEN_PIDFDID: '7', PATH: '/bin' };
-    expect(withoutActivation(environment)).toEqual({ PATH: '/bin' });
-    expect(environment.LISTEN_FDS).toBe('1');
   });
 });
