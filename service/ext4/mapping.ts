@@ -5,8 +5,8 @@ export const MappingType = Object.freeze({ HOLE: 0, WRITTEN: 1, UNWRITTEN: 2, IN
  * The answer to "where is this file block": the longest run around `lblk` that one extent, one run of
  * indirect pointers or one hole covers. Reused by callers, so that asking allocates nothing.
  *
- * All numbers are in file-system blocks. `pblk` is the device block of `lblk` (0 for holes and inline
- * data). `lblk` is where the run starts, at or before the block asked for.
+ * All numbers are in file-system blocks. The run starts at file block `lblk`, at or before the block asked
+ * for, and at device block `pblk` (0 for holes and inline data).
  */
 export class Mapping {
   type: number = MappingType.HOLE;

@@ -60,7 +60,7 @@ export class DataPath {
       this.#append(ZEROS, runEndBytes - position);
       return runEndBytes;
     }
-    const deviceBytes = mapping.pblk * blockSize + (position - lblk * blockSize);
+    const deviceBytes = mapping.pblk * blockSize + (position - mapping.lblk * blockSize);
     if (recovered === null || recovered.size === 0) {
       this.#append(this.#startBytes + deviceBytes, runEndBytes - position);
       return runEndBytes;
