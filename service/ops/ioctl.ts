@@ -85,10 +85,12 @@ export function ioctl(engine: Engine, request: Request, reply: Reply): number {
   }
 }
 
-/** Where to put an argument of `bytes`, or 0 when the caller's buffer is too small or absurdly large. */
+/**
+ * Where to put an argument of `bytes`, or 0 when the caller's buffer is too small. No more than these
+ * are sent: programs pass an int where the command number promises a long, and lose what lies behind it.
+ */
 function argument(bytes: number, request: Request, reply: Reply): number {
-  const outBytes = request.u32(IOCTL_IN.out_size);
-  return outBytes < bytes || outBytes > LABEL_BYTES ? 0 : reply.ioctl(outBytes);
+  return request.u32(IOCTL_IN.out_size) < bytes ? 0 : reply.ioctl(bytes);
 }
 
 function answerU32(value: number, request: Request, reply: Reply): number {
