@@ -12,15 +12,15 @@ const run = (program: string, ...words: string[]): void => {
   execFileSync(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
 };
 
-/** The process whose command line has all these words, or 0. */
-function findProcess(...words: string[]): number {
+/** The process that has the image open, or 0. */
+function findServer(image: string): number {
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
     try {
-      const commandLine = readFileSync(`/proc/${entry}/cmdline`, 'latin1');
-      if (words.every((word) => commandLine.includes(word)) && readlinkSync(`/proc/${entry}/exe`)) return Number(entry);
+      const descriptors = readdirSync(`/proc/${entry}/fd`);
+      if (descriptors.some((fd) => readlinkSync(`/proc/${entry}/fd/${fd}`) === image)) return Number(entry);
     } catch {
-      // The process ended while we looked.
+      // The process ended while we looked, or a descriptor was closed.
     }
   }
   return 0;
@@ -35,14 +35,14 @@ export const kernelExt4: Contender = {
 export const fuse2fs: Contender = {
   name: 'fuse2fs',
   mount: (image, mountpoint) => run('fuse2fs', '-o', 'ro,allow_other', image, mountpoint),
-  serverPid: (image) => findProcess('fuse2fs', image),
+  serverPid: findServer,
 };
 
 export function fuse4fs(program: string): Contender {
   return {
     name: 'fuse4fs',
     mount: (image, mountpoint) => run(program, '-o', 'ro,allow_other', image, mountpoint),
-    serverPid: (image) => findProcess('fuse4fs', image),
+    serverPid: findServer,
   };
 }
 
