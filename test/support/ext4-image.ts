@@ -115,3 +115,31 @@ export function sealSuperblock(bytes: Uint8Array, at = 1024): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   view.setUint32(at + 0x3fc, crc32c(0xffffffff, bytes, at, at + 0x3fc), true);
 }
+
+/** Changes the bytes of one inode in an image and makes its checksum match again. */
+export function patchInode(bytes: Uint8Array, ino: number, change: (view: DataView, at: number) => void): void {
+  const filesystem = openBytes(bytes.slice());
+  const { tableBlock, tableOffset } = filesystem.inode(ino);
+  const at = tableBlock * filesystem.blockSize + tableOffset;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  change(view, at);
+  if (filesystem.checksum.enabled) sealInode(filesystem, view, bytes, ino, at);
+}
+
+function sealInode(filesystem: Filesystem, view: DataView, bytes: Uint8Array, ino: number, at: number): void {
+  const size = filesystem.superblock.inodeSizeBytes;
+  const hasHigh = size > 128 && view.getUint16(at + 0x80, true) >= 4;
+  view.setUint16(at + 0x7c, 0, true);
+  if (hasHigh) view.setUint16(at + 0x82, 0, true);
+  const seed = filesystem.checksum.inodeSeed(ino, view.getUint32(at + 0x64, true));
+  const crc = crc32c(seed, bytes, at, at + size);
+  view.setUint16(at + 0x7c, crc & 0xffff, true);
+  if (hasHigh) view.setUint16(at + 0x82, crc >>> 16, true);
+}
+
+/** Changes the superblock of an image and makes its checksum match again. */
+export function patchSuperblock(bytes: Uint8Array, change: (view: DataView) => void): Uint8Array {
+  change(new DataView(bytes.buffer, bytes.byteOffset + 1024, 1024));
+  sealSuperblock(bytes);
+  return bytes;
+}
