@@ -1,6 +1,6 @@
-import { readSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { receivePacket, sendPacket } from '../../native/seqpacket.ts';
-import { errnoOf } from '../../shared/errno.ts';
+import { Errno, errnoOf } from '../../shared/errno.ts';
 import type { Step } from './scripted-service-process.ts';
 
 /** A service that follows the script in its environment, on the socket it was activated with. */
@@ -23,18 +23,41 @@ function receive(count: number): void {
     }
     const content = Buffer.from(packet.bytes).toString('latin1');
     if (content.includes('fusedev')) fuseFd = packet.fd;
-    say(`got ${content.slice(0, 4)}${content.startsWith('REPL') ? packet.bytes[7] : ''}`);
+    say(`got ${content.slice(0, 4)}${content.startsWith('REPL') ? ` ${packet.bytes[7]}` : ''}`);
   }
 }
 
-/** Reads requests, answers none, and ends with the mount. */
+/** Completes the mount, refuses everything else, and ends with the mount. */
 function serve(): void {
   const request = Buffer.alloc(FUSE_REQUEST_BYTES);
   try {
-    for (;;) say(`request of ${readSync(fuseFd, request)} bytes, opcode ${request.readUInt32LE(4)}`);
+    for (;;) {
+      readSync(fuseFd, request);
+      const opcode = request.readUInt32LE(4);
+      say(`request with opcode ${opcode}`);
+      answer(request.subarray(8, 16), opcode);
+    }
   } catch (error) {
     say(`unmounted, errno ${errnoOf(error)}`);
   }
+}
+
+/** fuse_out_header, and for INIT a fuse_init_out that offers nothing (linux/fuse.h). Numbers are little endian: x86-64, arm64. */
+function answer(unique: Buffer, opcode: number): void {
+  const FORGET = 2;
+  const INIT = 26;
+  const HEADER_BYTES = 16;
+  const INIT_BYTES = 64;
+  if (opcode === FORGET) return;
+  const reply = Buffer.alloc(opcode === INIT ? HEADER_BYTES + INIT_BYTES : HEADER_BYTES);
+  reply.writeUInt32LE(reply.length, 0);
+  unique.copy(reply, 8);
+  if (opcode === INIT) {
+    reply.writeUInt32LE(7, HEADER_BYTES);
+    reply.writeUInt32LE(31, HEADER_BYTES + 4);
+    reply.writeUInt32LE(4096, HEADER_BYTES + 20);
+  } else reply.writeInt32LE(-Errno.ENOSYS, 4);
+  writeSync(fuseFd, reply);
 }
 
 function follow(step: Step): void {
