@@ -16,6 +16,8 @@ const compileFlags = [
   ['-std=c++17', '-O2', '-fPIC', '-fno-exceptions', '-fvisibility=hidden', '-fstack-protector-strong'],
   ['-Wall', '-Wextra', '-Wshadow', '-Wconversion', '-Wno-sign-conversion', '-Werror'],
   ['-DNAPI_VERSION=9', '-DNAPI_DISABLE_CPP_EXCEPTIONS', '-DNODE_GYP_MODULE_NAME=fuse4fs', '-D_FILE_OFFSET_BITS=64'],
+  // A worker thread that is being terminated takes no exceptions any more: then they are dropped.
+  ['-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
 ].flat();
 const linkFlags = ['-shared', '-pthread', '-Wl,-z,relro,-z,now'];
 

@@ -63,6 +63,14 @@ Napi::Value SetIoFlusher(const Napi::CallbackInfo& info) {
   return NumberOf(info.Env(), OrErrno(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)));
 }
 
+/** Whether the calling thread has this capability in effect. */
+bool HasCapability(int capability) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, sets) < 0) return false;
+  return (sets[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
+}
+
 /**
  * The C library applies group and user ids to every thread, and the kernel empties the effective,
  * permitted and ambient capabilities of a thread whose last id 0 goes. The bounding set can only be
@@ -73,6 +81,8 @@ Napi::Value BecomeUser(const Napi::CallbackInfo& info) {
   const uid_t uid = static_cast<uid_t>(args.Integer(0, "uid", 1, UINT32_MAX - 1.0));
   const gid_t gid = static_cast<gid_t>(args.Integer(1, "gid", 1, UINT32_MAX - 1.0));
   if (args.Invalid()) return args.Thrown();
+  // Where the calling thread may not and another may, the C library would abort the process.
+  if (!HasCapability(CAP_SETUID) || !HasCapability(CAP_SETGID)) return NumberOf(args.Env(), -EPERM);
   long result = EmptyBoundingSet();
   if (result == 0) result = OrErrno(setgroups(0, nullptr));
   if (result == 0) result = OrErrno(setresgid(gid, gid, gid));

@@ -250,12 +250,15 @@ describe('the channel', () => {
     expect(() => openFuseChannel(9999, 65_536, 4096)).toThrow(expect.objectContaining({ errno: Errno.EBADF }));
   });
 
-  it('can serve through a cloned descriptor', async () => {
+  it('can be cloned from a mounted one, and from nothing else', () => {
     const device = deviceForTest();
+    const mount = mountForTest(device, mixed);
     const fd = openSync('/dev/fuse', constants.O_RDWR);
     onTestFinished(() => closeSync(fd));
-    expect(() => cloneFuseDevice(fd, 9999)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));
-    expect(() => cloneFuseDevice(fd, device.fd)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));
+    for (const other of [9999, device.fd])
+      expect(() => cloneFuseDevice(fd, other)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));
+    cloneFuseDevice(fd, mount.fd);
+    expect(() => cloneFuseDevice(fd, mount.fd)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));
   });
 
   it('knows whether the kernel has iomap', () => {
