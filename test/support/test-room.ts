@@ -82,6 +82,18 @@ export class TestRoom {
     return process;
   }
 
+  /** Waits until the kernel lists a mount: it announces changes of the mount table, so nothing is polled by time. */
+  async waitForMount(mountPoint: string, milliseconds: number): Promise<void> {
+    const seconds = String(Math.ceil(milliseconds / 1000));
+    const poll = this.supervise(['findmnt', '--poll=mount', '--first-only', '--timeout', `${seconds}000`, mountPoint]);
+    if (mountsBelow(this.directory).includes(mountPoint)) {
+      await poll.destroy();
+      return;
+    }
+    const end = await poll.waitForEnd(milliseconds + 1000);
+    if (end.code !== 0) throw new Error(`no mount on ${mountPoint} within ${milliseconds} ms`);
+  }
+
   leaks(): string[] {
     return [
       ...mountsBelow(this.directory).map((point) => `mount ${point}`),

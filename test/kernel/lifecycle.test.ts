@@ -1,0 +1,374 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, readSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, statSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { Ext4Service } from '../support/ext4-service.ts';
+import { mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
+import { makeImage, populateImage } from '../support/kernel-image.ts';
+import { OperationScript } from '../support/operation-script.ts';
+import { mountsBelow, run, sha256OfFile, TestRoom } from '../support/test-room.ts';
+
+/** Mounts come and go: nothing may be left behind, whoever dies, and every refusal must say why. */
+const room = new TestRoom('lifecycle');
+let image = '';
+
+beforeAll(async () => {
+  image = makeImage(room, 'plain.img', { sizeBytes: 32 << 20, mkfs: ['-t', 'ext4', '-b', '4096'] });
+  const script = new OperationScript().mkdir('directory').text('directory/file', 0, 'content\n').chmod('directory', 0o755);
+  script.write('large', 0, 1 << 20, 1);
+  await populateImage(room, image, script);
+});
+afterEach(() => room.reset());
+afterAll(() => room.clear());
+
+const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+
+function output(command: readonly string[]): { status: number | null; text: string } {
+  const result = spawnSync(command[0], command.slice(1), { encoding: 'utf8', timeout: 20_000 });
+  return { status: result.status, text: `${result.stdout}${result.stderr}` };
+}
+
+test('the mount table names type and source, statfs the FUSE driver', async () => {
+  const mount = await mountFuse4fs(room, image, 'ro');
+  expect(output(['findmnt', '-n', '-o', 'FSTYPE,SOURCE', mount.mountPoint]).text.trim()).toBe(`fuse.ext4 ${image}`);
+  expect(output(['findmnt', '-n', '-o', 'VFS-OPTIONS', mount.mountPoint]).text).toMatch(/\bro\b/);
+  expect(output(['stat', '-f', '-c', '%T', mount.mountPoint]).text.trim()).toBe('fuseblk');
+  await mount.unmount();
+  expect(room.leaks()).toEqual([]);
+});
+
+test('every operation that modifies answers that the file system is read-only', async () => {
+  const mount = await mountFuse4fs(room, image, 'ro');
+  const file = `${mount.mountPoint}/directory/file`;
+  const attempts = [
+    ['touch', file],
+    ['touch', `${mount.mountPoint}/new`],
+    ['mkdir', `${mount.mountPoint}/new`],
+    ['rm', '-f', file],
+    ['mv', file, `${file}2`],
+    ['ln', file, `${file}2`],
+    ['chmod', '600', file],
+    ['setfattr', '-n', 'user.x', '-v', '1', file],
+    ['truncate', '-s', '0', file],
+    ['chattr', '+d', file],
+  ];
+  const answers = attempts.map((command) => output(command).text);
+  expect(answers.filter((answer) => !answer.includes('Read-only file system'))).toEqual([]);
+  await mount.unmount();
+});
+
+test('a remount cannot make a read-only mount writable', async () => {
+  const hash = sha256OfFile(image);
+  const mount = await mountFuse4fs(room, image, 'ro');
+  spawnSync('mount', ['-o', 'remount,rw', mount.mountPoint]);
+  expect(output(['touch', `${mount.mountPoint}/new`]).text).toContain('Read-only file system');
+  await mount.unmount();
+  expect(sha256OfFile(image)).toBe(hash);
+});
+
+test('a lazy unmount keeps serving open files and ends with the last of them', async () => {
+  const mount = await mountFuse4fs(room, image, 'ro');
+  const fd = openSync(`${mount.mountPoint}/large`, 'r');
+  try {
+    run('umount', ['--lazy', mount.mountPoint]);
+    expect(mount.process.pids()).not.toEqual([]);
+    expect(readSync(fd, Buffer.alloc(4096), 0, 4096, 512 << 10)).toBe(4096);
+  } finally {
+    closeSync(fd);
+  }
+  await mount.process.waitForAll(10_000);
+  expect(room.leaks()).toEqual([]);
+});
+
+test('a mount whose server was killed can be removed', async () => {
+  const mount = await mountFuse4fs(room, image, 'ro');
+  for (const pid of mount.process.pids()) process.kill(pid, 'SIGKILL');
+  await mount.process.waitForAll(10_000);
+  expect(output(['stat', `${mount.mountPoint}/large`]).text).toMatch(/not connected/);
+  run('umount', [mount.mountPoint]);
+  expect(room.leaks()).toEqual([]);
+});
+
+test('an image can be mounted twice for reading', async () => {
+  const first = await mountFuse4fs(room, image, 'ro');
+  const second = await mountFuse4fs(room, image, 'ro');
+  expect(output(['cat', `${second.mountPoint}/directory/file`]).text).toBe('content\n');
+  await first.unmount();
+  expect(output(['cat', `${second.mountPoint}/large`]).status).toBe(0);
+  await second.unmount();
+  expect(room.leaks()).toEqual([]);
+});
+
+test('in the foreground the command ends with the unmount, with code 0', async () => {
+  const mountPoint = room.mountPoint();
+  const process = room.supervise([program('fuse4fs'), '-f', '-o', 'ro', image, mountPoint]);
+  await room.waitForMount(mountPoint, 20_000);
+  expect(output(['cat', `${mountPoint}/directory/file`]).text).toBe('content\n');
+  run('umount', [mountPoint]);
+  expect(await process.waitForEnd(10_000)).toEqual({ code: 0, signal: null });
+  await process.waitForAll(10_000);
+  expect(room.leaks()).toEqual([]);
+});
+
+interface Refusal {
+  readonly name: string;
+  readonly words: (mountPoint: string) => readonly string[];
+  readonly code: number;
+  readonly text: RegExp;
+}
+
+const file = (name: string, bytes: Buffer): string => {
+  writeFileSync(room.path(name), bytes);
+  return room.path(name);
+};
+
+function truncatedCopy(): string {
+  const copy = room.path('truncated.img');
+  run('cp', ['--sparse=always', image, copy]);
+  truncateSync(copy, 10 << 20);
+  return copy;
+}
+
+const REFUSALS: readonly Refusal[] = [
+  { name: 'no arguments', words: () => [], code: 1, text: /missing device/i },
+  { name: 'no mount point', words: () => [image], code: 1, text: /mount ?point/i },
+  { name: 'three operands', words: (at) => ['-o', 'ro', image, at, 'more'], code: 1, text: /more/ },
+  { name: 'an unknown option', words: (at) => ['-o', 'ro,nosuchoption', image, at], code: 1, text: /nosuchoption/ },
+  { name: 'an unknown flag', words: (at) => ['--nosuchflag', image, at], code: 1, text: /nosuchflag/ },
+  { name: 'a bad cache size', words: (at) => ['-o', 'ro,cache_size=banana', image, at], code: 1, text: /cache size/ },
+  { name: 'a missing file', words: (at) => ['-o', 'ro', room.path('missing'), at], code: 32, text: /missing/ },
+  { name: 'a directory as image', words: (at) => ['-o', 'ro', room.directory, at], code: 32, text: /\S/ },
+  { name: 'a character device as image', words: (at) => ['-o', 'ro', '/dev/zero', at], code: 32, text: /\/dev\/zero|zero/ },
+  {
+    name: 'an empty file',
+    words: (at) => ['-o', 'ro', file('empty.img', Buffer.alloc(0)), at],
+    code: 32,
+    text: /superblock|too small|short|beyond|magic/i,
+  },
+  {
+    name: 'a file that is no ext4',
+    words: (at) => ['-o', 'ro', file('noise.img', Buffer.alloc(1 << 20, 0x5a)), at],
+    code: 32,
+    text: /magic|superblock/i,
+  },
+  { name: 'a truncated image', words: (at) => ['-o', 'ro', truncatedCopy(), at], code: 32, text: /device|size|blocks/i },
+  { name: 'a missing mount point', words: (at) => ['-o', 'ro', image, `${at}/none`], code: 32, text: /none/ },
+  { name: 'a file as mount point', words: () => ['-o', 'ro', image, image], code: 32, text: /directory/i },
+];
+
+test.each(REFUSALS)('$name is refused with code $code and a reason', async ({ words, code, text }) => {
+  const mountPoint = room.mountPoint();
+  const process = room.supervise([program('fuse4fs'), ...words(mountPoint)]);
+  expect((await process.waitForEnd(20_000)).code).toBe(code);
+  await process.waitForAll(10_000);
+  expect(process.output).toMatch(text);
+  expect(process.output).not.toMatch(/\n\s+at .*\.(js|ts|cjs):\d+|Error: /);
+  expect(room.leaks()).toEqual([]);
+});
+
+const FEATURES = [
+  { name: 'compression', mkfs: [], debugfs: ['feature compression'] },
+  { name: 'dirdata', mkfs: [], debugfs: ['feature dirdata'] },
+  { name: 'journal_dev', mkfs: ['-O', 'journal_dev'], debugfs: [] },
+  { name: 'unknown incompat bit', mkfs: [], debugfs: ['set_super_value feature_incompat 0x400002c2'] },
+];
+
+test.each(FEATURES)('an image with $name is refused', async ({ mkfs, debugfs }) => {
+  const unsupported = makeImage(room, 'feature.img', { sizeBytes: 16 << 20, mkfs: ['-b', '4096', ...mkfs], debugfs });
+  const mountPoint = room.mountPoint();
+  const process = room.supervise([program('fuse4fs'), '-o', 'ro', unsupported, mountPoint]);
+  expect((await process.waitForEnd(20_000)).code).toBe(32);
+  await process.waitForAll(10_000);
+  expect(process.output).toMatch(/unsupported feature|journal device|journal_dev/i);
+  expect(room.leaks()).toEqual([]);
+});
+
+/** Each attempt kills one step later; the first one that gets through has seen all steps. */
+const STEPS_MAX = 80;
+const killAt = (call: string, step: number) => `inject=${call}:signal=KILL:when=${step}`;
+
+/** Whatever was killed: either nothing is left, or the mount works and umount ends everything. */
+async function expectNothingOrWorkingMount(mountPoint: string, allEnded: () => Promise<void>): Promise<void> {
+  if (mountsBelow(room.directory).includes(mountPoint)) {
+    expect(output(['cat', `${mountPoint}/directory/file`]), 'a mount that is left must work').toEqual({
+      status: 0,
+      text: 'content\n',
+    });
+    run('umount', [mountPoint]);
+  }
+  await allEnded();
+  expect(mountsBelow(room.directory)).toEqual([]);
+}
+
+test.each(['sendmsg', 'recvmsg'])('kill -9 of the stand-alone helper at any %s leaves nothing', async (call) => {
+  let step = 1;
+  for (; step < STEPS_MAX; step++) {
+    const mountPoint = room.mountPoint();
+    const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
+    const process = room.supervise([...strace, program('fuse4fs'), '-o', 'ro', image, mountPoint]);
+    const end = await process.waitForEnd(20_000);
+    await expectNothingOrWorkingMount(mountPoint, () => process.waitForAll(20_000));
+    expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
+    if (end.code === 0) break;
+  }
+  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+});
+
+async function mountThroughKilledService(call: string, step: number): Promise<number | null> {
+  const strace = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
+  const service = await Ext4Service.start(room, strace);
+  try {
+    const mountPoint = room.mountPoint();
+    const helper = room.supervise([program('fuservicemount'), image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+    const end = await helper.waitForEnd(20_000);
+    await expectNothingOrWorkingMount(mountPoint, () => service.waitForServiceEnd(20_000));
+    return end.code;
+  } finally {
+    await service.stop();
+  }
+}
+
+test.each(['sendmsg', 'recvmsg'])('kill -9 of the service at any %s leaves nothing, and the helper says so', async (call) => {
+  let step = 1;
+  for (; step < STEPS_MAX; step++) {
+    const code = await mountThroughKilledService(call, step);
+    expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
+    if (code === 0) break;
+  }
+  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+});
+
+test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves nothing', async (call) => {
+  const service = await Ext4Service.start(room);
+  let step = 1;
+  try {
+    for (; step < STEPS_MAX; step++) {
+      const mountPoint = room.mountPoint();
+      const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
+      service.activator.output = '';
+      const helper = room.supervise([...strace, program('fuservicemount'), image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+      const end = await helper.waitForEnd(20_000);
+      await expectNothingOrWorkingMount(mountPoint, () => service.waitForServiceEnd(20_000));
+      expect(service.servicePids(), `after a kill at ${call} ${step}`).toEqual([]);
+      if (end.code === 0) break;
+    }
+  } finally {
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
+  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+});
+
+test('mount -t fuse.ext4 goes through the socket-activated service', async () => {
+  const link = '/sbin/mount.fuse.ext4';
+  if (existsSync(link)) throw new Error(`${link} exists: the test needs that name`);
+  const service = await Ext4Service.start(room);
+  symlinkSync(program('fuservicemount'), link);
+  try {
+    const mountPoint = room.mountPoint();
+    expect(output(['mount', '-t', 'fuse.ext4', '-o', 'ro', image, mountPoint])).toEqual({ status: 0, text: '' });
+    expect(output(['findmnt', '-n', '-o', 'FSTYPE,SOURCE', mountPoint]).text.trim()).toBe(`fuse.ext4 ${image}`);
+    expect(output(['cat', `${mountPoint}/directory/file`]).text).toBe('content\n');
+    const owners = service.servicePids().map((pid) => statSync(`/proc/${pid}`).uid);
+    expect(owners.length).toBeGreaterThan(0);
+    run('umount', [mountPoint]);
+    await service.waitForServiceEnd(10_000);
+    expect(service.activator.output).toContain('died with code 0');
+    expect(service.servicePids()).toEqual([]);
+  } finally {
+    rmSync(link);
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
+});
+
+test('two mounts through one socket are two services', async () => {
+  const service = await Ext4Service.start(room);
+  try {
+    const points = [room.mountPoint(), room.mountPoint()];
+    for (const point of points) run(program('fuservicemount'), [image, point, '-t', 'fuse.ext4', '-o', 'ro']);
+    for (const point of points) expect(output(['cat', `${point}/directory/file`]).text).toBe('content\n');
+    for (const point of points) run('umount', [point]);
+    await service.waitForServiceEnd(10_000);
+  } finally {
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
+});
+
+test('fuservicemount without a service says that there is none, with its reserved code', async () => {
+  const helper = room.supervise([program('fuservicemount'), image, room.mountPoint(), '-t', 'fuse.ext4', '-o', 'ro']);
+  expect((await helper.waitForEnd(20_000)).code).toBe(2);
+  await helper.waitForAll(10_000);
+  expect(helper.output).toMatch(/ext4/);
+  const check = room.supervise([program('fuservicemount'), '-t', 'ext4', '--check']);
+  expect((await check.waitForEnd(20_000)).code).toBe(1);
+});
+
+test("fuservicemount passes on the service's own reason", async () => {
+  const service = await Ext4Service.start(room);
+  try {
+    const noise = file('noise.img', Buffer.alloc(1 << 20, 0x5a));
+    const helper = room.supervise([program('fuservicemount'), noise, room.mountPoint(), '-t', 'fuse.ext4', '-o', 'ro']);
+    expect((await helper.waitForEnd(20_000)).code).toBe(32);
+    await helper.waitForAll(10_000);
+    expect(helper.output).toMatch(/magic|superblock/i);
+    await service.waitForServiceEnd(10_000);
+  } finally {
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
+});
+
+/** The checkout may be where an ordinary user can't look. */
+function programsForEverybody(): string {
+  const directory = room.path('bin');
+  run('cp', ['-rL', program('fuse4fs').replace(/\/fuse4fs$/, ''), directory]);
+  run('chmod', ['-R', 'a+rX', directory]);
+  chmodSync(room.directory, 0o755);
+  return `${directory}/fuse4fs`;
+}
+
+test('an ordinary user mounts an image that he can read', async () => {
+  const fuse4fs = programsForEverybody();
+  const deviceMode = statSync('/dev/fuse').mode & 0o7777;
+  const mountPoint = room.mountPoint();
+  chmodSync(image, 0o644);
+  chownSync(mountPoint, 65534, 65534);
+  chmodSync('/dev/fuse', 0o666);
+  try {
+    const process = room.supervise([...nobody, fuse4fs, '-o', 'ro', image, mountPoint]);
+    const end = await process.waitForEnd(20_000);
+    expect({ ...end, output: process.output }).toEqual({ code: 0, signal: null, output: '' });
+    expect(output(['findmnt', '-n', '-o', 'FSTYPE,SOURCE', mountPoint]).text.trim()).toBe(`fuse.ext4 ${image}`);
+    expect(output([...nobody, 'cat', `${mountPoint}/directory/file`]).text).toBe('content\n');
+    expect(output([...nobody, 'touch', `${mountPoint}/new`]).text).toContain('Read-only file system');
+    expect(output([...nobody, 'fusermount3', '-u', mountPoint]).status).toBe(0);
+    await process.waitForAll(10_000);
+  } finally {
+    chmodSync('/dev/fuse', deviceMode);
+  }
+  expect(room.leaks()).toEqual([]);
+});
+
+test('an ordinary user cannot mount an image that he cannot read', async () => {
+  const fuse4fs = programsForEverybody();
+  const deviceMode = statSync('/dev/fuse').mode & 0o7777;
+  const mountPoint = room.mountPoint();
+  chownSync(mountPoint, 65534, 65534);
+  chmodSync(image, 0o600);
+  chmodSync('/dev/fuse', 0o666);
+  try {
+    const process = room.supervise([...nobody, fuse4fs, '-o', 'ro', image, mountPoint]);
+    expect((await process.waitForEnd(20_000)).code).toBe(32);
+    await process.waitForAll(10_000);
+    expect(process.output).toMatch(/permission denied/i);
+  } finally {
+    chmodSync('/dev/fuse', deviceMode);
+    chmodSync(image, 0o644);
+  }
+  expect(room.leaks()).toEqual([]);
+});
