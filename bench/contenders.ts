@@ -63,11 +63,11 @@ export function processUsage(pid: number): { rssMib: number; cpuSeconds: number 
   return { rssMib: rssKib / 1024, cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100 };
 }
 
-export function processExists(pid: number): boolean {
+/** A zombie that init has not collected yet has ended. */
+export function processHasEnded(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    return readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].startsWith('Z');
   } catch {
-    return false;
+    return true;
   }
 }

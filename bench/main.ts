@@ -1,5 +1,5 @@
 // Measures fuse4fs against fuse2fs and kernel ext4 on the same images, interleaved, and writes a table
-// and a plot to bench/results. Usage: npm run bench [-- ROUNDS]
+// and a plot to bench/results. Usage: npm run bench [-- ROUNDS [CONTENDER,...]]
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -10,7 +10,7 @@ import {
   fuse2fs,
   fuse4fs,
   kernelExt4,
-  processExists,
+  processHasEnded,
   processUsage,
   unmount,
 } from './contenders.ts';
@@ -32,7 +32,7 @@ function elapsedMs(action: () => void): number {
 
 function waitForExit(pid: number): void {
   const pause = new Int32Array(new SharedArrayBuffer(4));
-  while (pid !== 0 && processExists(pid)) Atomics.wait(pause, 0, 0, 1);
+  while (pid !== 0 && !processHasEnded(pid)) Atomics.wait(pause, 0, 0, 1);
 }
 
 function mountToFirstStat(contender: Contender, image: string, mountpoint: string): number {
@@ -94,7 +94,9 @@ function main(): void {
   const huge = join(work, 'huge.img');
   makeBenchImage(image, work);
   makeHugeImage(huge);
-  const contenders = [kernelExt4, fuse2fs, fuse4fs(join(root, 'bin/fuse4fs'))];
+  const all = [kernelExt4, fuse2fs, fuse4fs(join(root, 'bin/fuse4fs'))];
+  const chosen = process.argv[3]?.split(',');
+  const contenders = all.filter((contender) => chosen === undefined || chosen.includes(contender.name));
   const results = new Results();
   for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {
@@ -105,11 +107,12 @@ function main(): void {
   }
   const machine = `${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}, ${rounds} interleaved rounds, medians`;
   const table = results.table(machine);
+  console.log(table);
+  if (contenders.length < all.length) return;
   const output = join(root, 'bench/results');
   mkdirSync(output, { recursive: true });
   writeFileSync(join(output, 'read-only.md'), table);
   writeFileSync(join(output, 'read-only.svg'), plotSvg(results));
-  console.log(table);
 }
 
 main();
