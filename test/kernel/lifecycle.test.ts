@@ -1,6 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { chmodSync, chownSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Ext4Service } from '../support/ext4-service.ts';
 import { mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
@@ -14,7 +25,10 @@ let image = '';
 
 beforeAll(async () => {
   image = makeImage(room, 'plain.img', { sizeBytes: 32 << 20, mkfs: ['-t', 'ext4', '-b', '4096'] });
-  const script = new OperationScript().mkdir('directory').text('directory/file', 0, 'content\n').chmod('directory', 0o755);
+  const script = new OperationScript()
+    .mkdir('directory')
+    .text('directory/file', 0, 'content\n')
+    .chmod('directory', 0o755);
   script.write('large', 0, 1 << 20, 1);
   await populateImage(room, image, script);
 });
@@ -138,7 +152,12 @@ const REFUSALS: readonly Refusal[] = [
   { name: 'a bad cache size', words: (at) => ['-o', 'ro,cache_size=banana', image, at], code: 1, text: /cache size/ },
   { name: 'a missing file', words: (at) => ['-o', 'ro', room.path('missing'), at], code: 32, text: /missing/ },
   { name: 'a directory as image', words: (at) => ['-o', 'ro', room.directory, at], code: 32, text: /\S/ },
-  { name: 'a character device as image', words: (at) => ['-o', 'ro', '/dev/zero', at], code: 32, text: /\/dev\/zero|zero/ },
+  {
+    name: 'a character device as image',
+    words: (at) => ['-o', 'ro', '/dev/zero', at],
+    code: 32,
+    text: /\/dev\/zero|zero/,
+  },
   {
     name: 'an empty file',
     words: (at) => ['-o', 'ro', file('empty.img', Buffer.alloc(0)), at],
@@ -151,7 +170,12 @@ const REFUSALS: readonly Refusal[] = [
     code: 32,
     text: /magic|superblock/i,
   },
-  { name: 'a truncated image', words: (at) => ['-o', 'ro', truncatedCopy(), at], code: 32, text: /device|size|blocks/i },
+  {
+    name: 'a truncated image',
+    words: (at) => ['-o', 'ro', truncatedCopy(), at],
+    code: 32,
+    text: /device|size|blocks/i,
+  },
   { name: 'a missing mount point', words: (at) => ['-o', 'ro', image, `${at}/none`], code: 32, text: /none/ },
   { name: 'a file as mount point', words: () => ['-o', 'ro', image, image], code: 32, text: /directory/i },
 ];
@@ -229,16 +253,19 @@ async function mountThroughKilledService(call: string, step: number): Promise<nu
   }
 }
 
-test.each(['sendmsg', 'recvmsg'])('kill -9 of the service at any %s leaves nothing, and the helper says so', async (call) => {
-  let step = 1;
-  for (; step < STEPS_MAX; step++) {
-    const code = await mountThroughKilledService(call, step);
-    expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
-    if (code === 0) break;
-  }
-  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
-  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
-});
+test.each(['sendmsg', 'recvmsg'])(
+  'kill -9 of the service at any %s leaves nothing, and the helper says so',
+  async (call) => {
+    let step = 1;
+    for (; step < STEPS_MAX; step++) {
+      const code = await mountThroughKilledService(call, step);
+      expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
+      if (code === 0) break;
+    }
+    expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+    expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+  },
+);
 
 test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves nothing', async (call) => {
   const service = await Ext4Service.start(room);
@@ -248,7 +275,16 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
       const mountPoint = room.mountPoint();
       const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
       service.activator.output = '';
-      const helper = room.supervise([...strace, program('fuservicemount'), image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+      const helper = room.supervise([
+        ...strace,
+        program('fuservicemount'),
+        image,
+        mountPoint,
+        '-t',
+        'fuse.ext4',
+        '-o',
+        'ro',
+      ]);
       const end = await helper.waitForEnd(20_000);
       await expectNothingOrWorkingMount(mountPoint, () => service.waitForServiceEnd(20_000));
       expect(service.servicePids(), `after a kill at ${call} ${step}`).toEqual([]);

@@ -1,5 +1,4 @@
-import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
-import { readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { program } from './fuse4fs-mount.ts';
 import type { SupervisedProcess } from './supervised-process.ts';
 import type { TestRoom } from './test-room.ts';

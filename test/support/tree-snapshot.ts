@@ -109,12 +109,7 @@ export function readablePath(hexPath: string): string {
 const shown = (value: string | undefined) =>
   value === undefined ? 'nothing' : value.length > 200 ? `${value.slice(0, 200)}... (${value.length})` : value;
 
-function compareObject(
-  path: string,
-  expected: string,
-  actual: string,
-  allowances: readonly Allowance[],
-): string[] {
+function compareObject(path: string, expected: string, actual: string, allowances: readonly Allowance[]): string[] {
   const wanted = fieldsOf(expected);
   const found = fieldsOf(actual);
   const names = new Set([...wanted.keys(), ...found.keys()]);
