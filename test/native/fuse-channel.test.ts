@@ -60,11 +60,12 @@ function contentOf(device: Device, extents: readonly Extent[]): Buffer {
   );
 }
 
-/** Reads with a child process: this one has to serve meanwhile. */
+/** Reads with a child process: this one has to serve meanwhile. A sanitizer loaded into this one is not for dd. */
 async function dd(file: string, ...args: string[]): Promise<Buffer> {
   const { stdout } = await run('dd', [`if=${file}`, 'status=none', ...args], {
     encoding: 'buffer',
     maxBuffer: 1 << 26,
+    env: { ...process.env, LD_PRELOAD: '' },
   });
   return stdout;
 }
