@@ -6,7 +6,7 @@ import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import {
   type Contender,
-  dropCaches,
+  dropImageCache,
   fuse2fs,
   fuse4fs,
   kernelExt4,
@@ -36,7 +36,7 @@ function waitForExit(pid: number): void {
 }
 
 function mountToFirstStat(contender: Contender, image: string, mountpoint: string): number {
-  dropCaches();
+  dropImageCache(image);
   return elapsedMs(() => {
     contender.mount(image, mountpoint);
     execFileSync('stat', [join(mountpoint, 'lost+found')], { stdio: 'ignore' });
