@@ -17,11 +17,12 @@ export class CallerWords {
     const assignments = [...options, ...this.words.filter((word) => word.startsWith('--')).map(mountOption)];
     const values = assignments.map((option) => option.value ?? '');
     const glued = this.words.filter((word) => /^-[^-]/.test(word)).map((word) => word.slice(2));
-    this.#paths = new Set([...this.words, ...values, ...glued]);
+    this.#paths = new Set([...this.words, ...values, ...glued].filter((path) => path !== ''));
   }
 
-  isWord(text: ByteString): boolean {
-    return this.words.includes(text);
+  /** Neither a switch nor a list of options. */
+  isOperand(text: ByteString): boolean {
+    return this.words.some((word, index) => word === text && !word.startsWith('-') && this.words[index - 1] !== '-o');
   }
 
   /** A path may be opened that is a word, or the whole value of an option: `-o name=path`, `--name=path`, `-Jpath`. */

@@ -22,12 +22,12 @@ export class FusermountMounter implements Mounter {
   mount(fuseFd: number, request: MountRequest): Mount {
     const path = request.target.path;
     const mountedFd = mountAndReceive(optionText(request), path);
-    const mount = { detach: () => run(['-u', '-z', '--', path]), release: () => {} };
+    const mount = { keep: () => {}, abandon: () => run(['-u', '-z', '--', path]) };
     try {
       // The service already holds the unmounted descriptor: make it serve this mount too.
       cloneFuseDevice(fuseFd, mountedFd);
     } catch (error) {
-      mount.detach();
+      mount.abandon();
       throw error;
     } finally {
       closeSync(mountedFd);

@@ -33,12 +33,12 @@ export interface MountRequest {
   readonly target: MountPoint;
 }
 
-/** A live mount. Either method may be called once. */
+/** A mount that its service has yet to take over. Either method may be called once. */
 export interface Mount {
-  /** Takes it away again, even while it is in use. */
-  detach(): void;
-  /** Leaves it to its service. */
-  release(): void;
+  /** Makes it last. When this throws, the mount can still be abandoned. */
+  keep(): void;
+  /** Takes it away again. */
+  abandon(): void;
 }
 
 /** How a caller gets a FUSE mount: with root's own rights, or through fusermount3. */
@@ -81,37 +81,32 @@ export class RootMounter implements Mounter {
     }
   }
 
+  /**
+   * The mount is attached to nothing until it is kept, so that nobody ever sees one without a service, and
+   * the kernel clears it away if this process is killed.
+   */
   mount(fuseFd: number, request: MountRequest): Mount {
-    const mountFd = this.#mountInContext(fuseFd, request) ?? mountWithOldCall(fuseFd, request);
-    raiseReadAhead(mountFd, this.#report);
+    const mountFd = this.#detachedMount(fuseFd, request);
+    if (mountFd === null) return mountWithOldCall(fuseFd, request, this.#report);
     return {
-      detach: () => {
-        try {
-          unmount(`/proc/self/fd/${mountFd}`, UnmountFlag.DETACH);
-        } finally {
-          closeSync(mountFd);
-        }
+      keep: () => {
+        attachMount(mountFd, request.target.fd);
+        raiseReadAhead(mountFd, this.#report);
+        closeSync(mountFd);
       },
-      release: () => closeSync(mountFd),
+      abandon: () => closeSync(mountFd),
     };
   }
 
   /** Descriptor of the mount, or null when this kernel has no mount API that can express it. */
-  #mountInContext(fuseFd: number, request: MountRequest): number | null {
+  #detachedMount(fuseFd: number, request: MountRequest): number | null {
     const context = openContextIfKnown(request.blockDevice ? 'fuseblk' : 'fuse');
     if (context === null) return null;
     try {
       if (!configureSubtype(context, request.subtype)) return null;
       configure(context, fuseFd, request);
       createSuperblock(context);
-      const mountFd = detachedMount(context, mountAttributes(request.msFlags));
-      try {
-        attachMount(mountFd, request.target.fd);
-      } catch (error) {
-        closeQuietly(mountFd);
-        throw error;
-      }
-      return mountFd;
+      return detachedMount(context, mountAttributes(request.msFlags));
     } catch (error) {
       for (const message of contextMessages(context)) this.#report.error(message);
       throw error;
@@ -164,14 +159,27 @@ function mountAttributes(msFlags: number): number {
   return MS_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
 }
 
-/** mount(2), for old kernels. Exported for its test. */
-export function mountWithOldCall(fuseFd: number, request: MountRequest): number {
+/** mount(2), for kernels before 5.8: the mount is there at once. Exported for its test. */
+export function mountWithOldCall(fuseFd: number, request: MountRequest, report: Report): Mount {
   const type = `${request.blockDevice ? 'fuseblk' : 'fuse'}.${request.subtype}`;
   const data = [...request.options, ...ownOptions(fuseFd, request.target)]
     .map((option) => (option.value === null ? option.key : `${option.key}=${quoted(option.value)}`))
     .join(',');
   mountClassic(request.source, `/proc/self/fd/${request.target.fd}`, type, request.msFlags, data);
-  return pinPath(request.target.path);
+  const rootFd = pinPath(request.target.path);
+  return {
+    keep: () => {
+      raiseReadAhead(rootFd, report);
+      closeSync(rootFd);
+    },
+    abandon: () => {
+      try {
+        unmount(`/proc/self/fd/${rootFd}`, UnmountFlag.DETACH);
+      } finally {
+        closeSync(rootFd);
+      }
+    },
+  };
 }
 
 /** Only security contexts may hold a comma. */

@@ -103,7 +103,7 @@ export class Session {
   #succeeded = false;
   #refusal = '';
   #fuseFd = -1;
-  #mount: Mount | null = null;
+  #mount: { readonly request: MountRequest; readonly live: Mount } | null = null;
   // Buffered until the mount is wanted, so that their order does not matter.
   #blockDevice = false;
   #source = '';
@@ -289,7 +289,7 @@ export class Session {
 
   #pin(message: MountPointMessage): MountPoint {
     const word = fromByteString(message.path);
-    if (!this.#setup.words.isWord(message.path))
+    if (!this.#setup.words.isOperand(message.path))
       throw new SystemError(Errno.EINVAL, 'mount point', word, 'must be in the command line arguments');
     return pinMountPoint(word, message.expectedFormat);
   }
@@ -301,9 +301,8 @@ export class Session {
       this.#phase = Phase.DONE;
       throw new SystemError(Errno.ECANCELED, 'mount', request.target.path, 'left out, as asked');
     }
-    this.#mount = this.#setup.mounter.mount(this.#fuseFd, request);
+    this.#mount = { request, live: this.#setup.mounter.mount(this.#fuseFd, request) };
     this.#phase = Phase.MOUNTED;
-    if (this.#setup.updateMtab && !this.#mtabOptions.includes(NO_MTAB)) recordInMountTable(request, this.#mtabOptions);
   }
 
   #mountRequest(msFlags: number): MountRequest {
@@ -327,12 +326,14 @@ export class Session {
   }
 
   #end(exitCode: number): void {
-    if (this.#phase !== Phase.MOUNTED || exitCode !== 0)
+    if (this.#mount === null || exitCode !== 0)
       throw new SessionEnd(`service gave up with exit code ${exitCode}${this.#afterRefusal()}`);
-    this.#mount?.release();
+    const { request, live } = this.#mount;
+    live.keep();
     this.#mount = null;
     this.#phase = Phase.DONE;
     this.#succeeded = true;
+    if (this.#setup.updateMtab && !this.#mtabOptions.includes(NO_MTAB)) recordInMountTable(request, this.#mtabOptions);
   }
 
   #noteRefusal(text: string, isQuiet: boolean): void {
@@ -347,18 +348,18 @@ export class Session {
   }
 
   #release(): void {
-    this.#detach();
+    this.#abandonMount();
     if (this.#fuseFd >= 0) closeQuietly(this.#fuseFd);
     if (this.#mountPoint !== null) closeQuietly(this.#mountPoint.fd);
     this.#loops.close();
   }
 
   /** Nobody would ever answer a mount whose service has not taken it over. */
-  #detach(): void {
+  #abandonMount(): void {
     try {
-      this.#mount?.detach();
+      this.#mount?.live.abandon();
     } catch (error) {
-      this.#setup.report.error(failureText(error, 'detach'));
+      this.#setup.report.error(failureText(error, 'unmount'));
     }
   }
 }

@@ -392,9 +392,9 @@ describe('settings', () => {
     const link = join(room, 'link');
     const absent = join(room, 'absent');
     symlinkSync(mount, link);
-    const words = [image, link, absent, '/dev/null'];
-    const wishes = [room, link, absent, '/dev/null'].map((path) => mountPoint(path, 0));
-    expect(talk(wishes, { words }).answers.map(errnoIn)).toEqual([22, 40, 2, 13]);
+    const words = [image, link, absent, '/dev/null', '-o', mount];
+    const wishes = [room, link, absent, '/dev/null', mount, '-o'].map((path) => mountPoint(path, 0));
+    expect(talk(wishes, { words }).answers.map(errnoIn)).toEqual([22, 40, 2, 13, 22, 22]);
   });
 
   it('resolve links in front of the mount point', () => {
@@ -550,7 +550,7 @@ describe('mounting', () => {
       ...powerless,
       mount: (_fd, request) => {
         flags.push(request.msFlags);
-        return { detach: () => {}, release: () => {} };
+        return { keep: () => {}, abandon: () => {} };
       },
     };
     expect(talk([...settings(), mountNow(0), goodbye(0)], { mounter }).status).toBe(0);
@@ -570,8 +570,7 @@ describe('mounting', () => {
 
   it('lets the kernel read further ahead', () => {
     expect(talk([...settings(), mountNow(6), goodbye(0)]).status).toBe(0);
-    const device = mountLines()[0].split(' ')[2];
-    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8').trim()).toBe('1024');
+    expect(readAheadKib(mountLines()[0])).toBe('1024');
   });
 
   it('claims a block device only if the caller named it', () => {
@@ -587,23 +586,61 @@ describe('mounting', () => {
     }
   });
 
-  it('passes options and flags through the old call as well', () => {
+  describe('with the old system call', () => {
+    const report = { error: () => {}, detail: () => {} };
+    const root = new RootMounter(report);
+    const mounter: Mounter = {
+      isRoot: true,
+      openFuseDevice: () => root.openFuseDevice(),
+      mount: (fuseFd, request) => mountWithOldCall(fuseFd, request, report),
+    };
+    const asked = () => [...settings(), options('default_permissions,max_read=65536'), mountNow(0x406)];
+
+    it('passes options and flags on as well', () => {
+      expect(talk([...asked(), goodbye(0)], { mounter }).status).toBe(0);
+      const [line] = mountLines();
+      expect(line).toContain(`${mount} rw,nosuid,nodev,noatime `);
+      expect(line).toContain(`- fuse.test ${image} rw,user_id=0,group_id=0,default_permissions,max_read=65536`);
+      expect(readAheadKib(line)).toBe('1024');
+    });
+
+    it('takes the mount away again when its service fails', () => {
+      expect(talk([...asked(), goodbye(1)], { mounter }).status).toBe(1);
+      expect(mountLines()).toEqual([]);
+    });
+  });
+
+  it('is not seen by anybody before the service has taken over', () => {
+    const seen: number[] = [];
     const report = { error: () => {}, detail: () => {} };
     const root = new RootMounter(report);
     const mounter: Mounter = {
       isRoot: true,
       openFuseDevice: () => root.openFuseDevice(),
       mount: (fuseFd, request) => {
-        const fd = mountWithOldCall(fuseFd, request);
-        return { detach: () => {}, release: () => closeSync(fd) };
+        const live = root.mount(fuseFd, request);
+        seen.push(mountLines().length);
+        return live;
       },
     };
-    const asked = [...settings(), options('default_permissions,max_read=65536'), mountNow(0x406), goodbye(0)];
-    expect(talk(asked, { mounter }).status).toBe(0);
-    expect(mountLines()[0]).toContain(`${mount} rw,nosuid,nodev,noatime `);
-    expect(mountLines()[0]).toContain(
-      `- fuse.test ${image} rw,user_id=0,group_id=0,default_permissions,max_read=65536`,
-    );
+    expect(talk([...settings(), mountNow(6), goodbye(0)], { mounter }).status).toBe(0);
+    expect([...seen, mountLines().length]).toEqual([0, 1]);
+  });
+
+  it('fails when the mount point has gone in the meantime', () => {
+    const root = new RootMounter({ error: () => {}, detail: () => {} });
+    const mounter: Mounter = {
+      isRoot: true,
+      openFuseDevice: () => root.openFuseDevice(),
+      mount: (fuseFd, request) => {
+        const live = root.mount(fuseFd, request);
+        rmSync(mount, { recursive: true });
+        return live;
+      },
+    };
+    const { status, messages } = talk([...settings(), mountNow(6), goodbye(0)], { mounter });
+    expect(status).toBe(1);
+    expect(messages).toEqual(['move_mount: ENOENT']);
   });
 
   it('stops short of the mount when it is a fake one', () => {
@@ -676,6 +713,10 @@ describe('the end', () => {
     expect(count()).toBe(before);
   });
 });
+
+function readAheadKib(mountLine: string): string {
+  return readFileSync(`/sys/class/bdi/${mountLine.split(' ')[2]}/read_ahead_kb`, 'utf8').trim();
+}
 
 function errnoIn(answer: string): number {
   return Number(answer.split(' ')[1]);

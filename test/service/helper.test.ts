@@ -119,7 +119,7 @@ const begin: readonly Step[] = [{ receive: 1 }, send(hello), { receive: 2 }];
 const openLoop = (): readonly Step[] => ask(open(image, { flags: 2, requestFlags: TRYLOOP }));
 const settings = (): readonly Step[] => [type(0), source(image), mountPoint(mount)].flatMap(ask);
 const mounting = (): readonly Step[] => [...begin, ...settings(), ...ask(mountNow(6))];
-const goodService = (): readonly Step[] => [...mounting(), send(goodbye(0)), { then: 'serve' }];
+const goodService = (): readonly Step[] => [...mounting(), send(goodbye(0)), { end: 'serve' }];
 
 describe('a service that does its part', () => {
   it('gets its mount, serves it, and ends with it', async () => {
@@ -141,6 +141,7 @@ describe('a service that does its part', () => {
       await listen(goodService());
       execFileSync('mount', ['-t', `fuse.${subtype}`, '-o', 'noatime,nofail', image, mount], limited);
       expect(mountLines()[0]).toContain(`- fuse.${subtype} ${image} `);
+      await service?.printed(new RegExp(`words ${subtype} ${image} ${mount} -o rw,noatime,dev,suid\n`));
       execFileSync('umount', [mount], limited);
       expect(mountLines()).toEqual([]);
     } finally {
@@ -171,7 +172,7 @@ describe('a service that does its part', () => {
     if (madeFile) writeFileSync(UTAB, '');
     const steps = [...begin, ...settings(), ...ask(mtab('x-test=1')), ...ask(mountNow(6)), send(goodbye(0))];
     try {
-      await listen([...steps, { then: 'serve' }]);
+      await listen([...steps, { end: 'serve' }]);
       expect((await runHelper(...mountArguments('-n'))).status).toBe(0);
       expect(readFileSync(UTAB, 'utf8')).not.toContain(mount);
       unmount(mount, 0);
@@ -198,7 +199,7 @@ describe('a service that fails', () => {
   ];
 
   it.each(stages)('%s leaves nothing behind', async (_when, steps) => {
-    const { serviceEnded } = bound(await listen([...steps(), { then: 'die' }]));
+    const { serviceEnded } = bound(await listen([...steps(), { end: 'die' }]));
     const { status, stderr } = await runHelper(...mountArguments());
     expect(status).toBe(1);
     expect(stderr).toMatch(/^fuservicemount: service exited without saying goodbye/m);
@@ -212,11 +213,10 @@ describe('a service that fails', () => {
     const { printed, serviceEnded } = bound(await listen([...steps(), { say: 'stage' }, { receive: 100 }]));
     const helper = new WatchedProcess(helperProgram, mountArguments());
     await printed(/service: stage/);
-    // Between mount and goodbye the mount is already there, and stays for the service to serve.
     helper.child.kill('SIGKILL');
     await helper.ended;
     await serviceEnded();
-    for (const line of mountLines()) unmount(line.split(' ')[4], 0);
+    expect(mountLines()).toEqual([]);
     expect(loopsOver(image)).toBe('');
   });
 
@@ -348,7 +348,7 @@ describe('a caller without root', () => {
       ...set.flatMap(ask),
       ...ask(mountNow(0x1 | 0x8 | 0x400)),
       send(goodbye(0)),
-      { then: 'serve' },
+      { end: 'serve' },
     ]);
     expect((await asNobody(name, mount, '-t', subtype)).status).toBe(0);
     const [line] = mountLines();
@@ -359,7 +359,7 @@ describe('a caller without root', () => {
   });
 
   it('keeps no mount whose service died', async () => {
-    const { serviceEnded } = bound(await listen([...mounting(), { then: 'die' }]));
+    const { serviceEnded } = bound(await listen([...mounting(), { end: 'die' }]));
     expect((await asNobody(...mountArguments())).status).toBe(1);
     await serviceEnded();
     expect(mountLines()).toEqual([]);

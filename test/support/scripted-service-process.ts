@@ -9,7 +9,7 @@ export type Step =
   | { readonly send: string }
   | { readonly receive: number }
   | { readonly say: string }
-  | { readonly then: 'serve' | 'die' };
+  | { readonly end: 'serve' | 'die' };
 
 export const send = (bytes: Buffer): Step => ({ send: bytes.toString('hex') });
 /** Sends a command and waits for its answer. */

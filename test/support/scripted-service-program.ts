@@ -1,4 +1,4 @@
-import { readSync, writeSync } from 'node:fs';
+import { readFileSync, readSync, writeSync } from 'node:fs';
 import { receivePacket, sendPacket } from '../../native/seqpacket.ts';
 import { Errno, errnoOf } from '../../shared/errno.ts';
 import type { Step } from './scripted-service-process.ts';
@@ -23,8 +23,19 @@ function receive(count: number): void {
     }
     const content = Buffer.from(packet.bytes).toString('latin1');
     if (content.includes('fusedev')) fuseFd = packet.fd;
+    if (content.includes('argv')) say(`words ${wordsIn(packet.fd)}`);
     say(`got ${content.slice(0, 4)}${content.startsWith('REPL') ? ` ${packet.bytes[7]}` : ''}`);
   }
+}
+
+/** The strings at the end of the argument file, which the helper leaves no hole in front of. */
+function wordsIn(fd: number): string {
+  const bytes = readFileSync(fd);
+  const WORD_COUNT = 4;
+  const TABLE = 8;
+  const ENTRY_BYTES = 8;
+  const strings = bytes.toString('utf8', TABLE + ENTRY_BYTES * bytes.readUInt32BE(WORD_COUNT));
+  return strings.split('\0').slice(0, -1).join(' ');
 }
 
 /** Completes the mount, refuses everything else, and ends with the mount. */
@@ -64,8 +75,8 @@ function follow(step: Step): void {
   if ('send' in step) sendPacket(SOCKET, Buffer.from(step.send, 'hex'));
   else if ('receive' in step) receive(step.receive);
   else if ('say' in step) say(step.say);
-  else if (step.then === 'serve') serve();
-  else if (step.then === 'die') process.kill(process.pid, 'SIGKILL');
+  else if (step.end === 'serve') serve();
+  else if (step.end === 'die') process.kill(process.pid, 'SIGKILL');
 }
 
 say(`started as ${process.pid}`);
