@@ -83,7 +83,7 @@ function shownGroups(image: string): ShownGroup[] {
         blockBitmap: Number(find(/Block bitmap at (\d+)/)),
         inodeBitmap: Number(find(/Inode bitmap at (\d+)/)),
         inodeTable: find(/Inode table at (\d+-\d+)/),
-        freeClusters: Number(find(/(\d+) free (?:blocks|clusters)/)) ,
+        freeClusters: Number(find(/(\d+) free (?:blocks|clusters)/)),
         freeInodes: Number(find(/(\d+) free inodes/)),
         uninitialised: /INODE_UNINIT/.test(section),
       };
