@@ -32,8 +32,9 @@ export class GroupDescriptors {
   readonly #wide: boolean;
   readonly #flexible: boolean;
   readonly #uuidCrc16: number;
-  readonly #zeroes = new Uint8Array(2);
   readonly #groupLe = new Uint8Array(4);
+  /** Group number and descriptor with an empty checksum: what crc32c covers. */
+  readonly #covered: Uint8Array;
   /** The descriptor found last. */
   #block: CachedBlock;
   #at = 0;
@@ -50,6 +51,7 @@ export class GroupDescriptors {
       : superblock.hasRoCompat(RoCompat.GDT_CSUM)
         ? Protection.CRC16
         : Protection.NONE;
+    this.#covered = new Uint8Array(4 + geometry.descriptorSize);
     this.#uuidCrc16 = crc16(0xffff, superblock.uuid, 0, superblock.uuid.length);
     this.#block = cache.get(geometry.descriptorBlock(0));
   }
@@ -128,10 +130,12 @@ export class GroupDescriptors {
     const checksumAt = at + GROUP_DESCRIPTOR.bg_checksum;
     const end = at + this.#geometry.descriptorSize;
     if (this.#protection === Protection.CRC16) return this.#crc16Of(group, bytes, at, checksumAt, end);
-    const { crc32c, seed } = this.#checksum;
-    let crc = crc32c(this.#checksum.u32(seed, group), bytes, at, checksumAt);
-    crc = crc32c(crc, this.#zeroes, 0, 2);
-    return crc32c(crc, bytes, checksumAt + 2, end) & 0xffff;
+    const covered = this.#covered;
+    for (let index = 0; index < 4; index++) covered[index] = group >>> (8 * index);
+    covered.set(bytes.subarray(at, end), 4);
+    covered[4 + GROUP_DESCRIPTOR.bg_checksum] = 0;
+    covered[5 + GROUP_DESCRIPTOR.bg_checksum] = 0;
+    return this.#checksum.crc32c(this.#checksum.seed, covered, 0, covered.length) & 0xffff;
   }
 
   #crc16Of(group: number, bytes: Uint8Array, at: number, checksumAt: number, end: number): number {

@@ -137,8 +137,12 @@ export class InodeTable {
     putLe32(covered, 0, inode.ino);
     putLe32(covered, 4, inode.generation);
     covered.set(block.bytes.subarray(at, at + this.#inodeSize), 8);
-    covered.fill(0, 8 + I.i_checksum_lo, 8 + I.i_checksum_lo + 2);
-    if (fits) covered.fill(0, 8 + I.i_checksum_hi, 8 + I.i_checksum_hi + 2);
+    covered[8 + I.i_checksum_lo] = 0;
+    covered[9 + I.i_checksum_lo] = 0;
+    if (fits) {
+      covered[8 + I.i_checksum_hi] = 0;
+      covered[9 + I.i_checksum_hi] = 0;
+    }
     const crc = this.#checksum.crc32c(this.#checksum.seed, covered, 0, covered.length);
     const low = u16le(block.view, at + I.i_checksum_lo);
     const found = fits ? u16le(block.view, at + I.i_checksum_hi) * 2 ** 16 + low : low;
