@@ -113,7 +113,7 @@ function readSingleBlock(
   runBlocks.push(indexLeaf(ctx, dir, 0));
   if (!isSorted(dir)) {
     const version = effectiveHashVersion(ctx.superblock, ctx.superblock.defaultHashVersion);
-    sortBlocks(ctx, dir, version, 0, HASH_END);
+    sortBlocks(ctx, dir, version);
   }
   deliverNames(ctx, cookieHigh, cookieLow, true, sink);
 }
@@ -163,7 +163,9 @@ function gatherRun(ctx: Ext4Context, dir: Inode): void {
     if (runBlocks.length === MAX_LEAVES_OF_RUN) throw tooManyOfOneHash(dir);
     runBlocks.push(indexLeaf(ctx, dir, cursor.leafLblk));
   }
-  if (!isSorted(dir)) sortBlocks(ctx, dir, cursor.hashVersion, lower, cursor.upperHash);
+  if (!isSorted(dir)) sortBlocks(ctx, dir, cursor.hashVersion);
+  // Also of names at hand: two index entries may lead to one leaf.
+  checkRange(dir, lower, cursor.upperHash);
 }
 
 /** True when `names` was made from these very blocks and none of them has been read again or changed since. */
@@ -182,13 +184,12 @@ function forgetSorted(): void {
   names.clear();
 }
 
-function sortBlocks(ctx: Ext4Context, dir: Inode, version: number, lower: number, upper: number): void {
+function sortBlocks(ctx: Ext4Context, dir: Inode, version: number): void {
   forgetSorted();
   for (let index = 0; index < runBlocks.length; index++) {
     addNames(ctx, dir, version, index, 0, ctx.blockSize);
   }
   names.sort();
-  checkRange(dir, lower, upper);
   for (let index = 0; index < runBlocks.length; index++) {
     sortedBlocks.push(runBlocks[index]);
     runBlocks[index].checked |= BlockCheck.SORTED_NAMES;
