@@ -10,7 +10,7 @@ declare const __ADDON_DIRECTORY__: string;
  * argument types throw TypeError.
  */
 export interface Addon {
-  // seqpacket.cc
+  // seqpacket.cc, socket.cc
   socketPair(): [number, number] | number;
   connectSeqpacket(path: string): number;
   /** 0 or a negative errno; ETIMEDOUT when the peer's queue stays full for 30 seconds. `fd` -1: none. */

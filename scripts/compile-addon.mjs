@@ -2,7 +2,7 @@
 // Direct call: node scripts/compile-addon.mjs OUTPUT [extra compiler flags...]
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -68,6 +68,17 @@ async function runAll(tasks) {
   await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, worker));
 }
 
+/** Has `write` make a new file, then puts it in place: nobody, not even a build beside this one, sees half a file. */
+async function replaceFile(target, write) {
+  const unfinished = `${target}.${process.pid}`;
+  try {
+    await write(unfinished);
+    renameSync(unfinished, target);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
+}
+
 /** Builds the addon at `outputPath`. Objects stay in build/, in one directory per set of flags. */
 export async function compileAddon(outputPath, extraFlags) {
   const includes = ['-isystem', nodeHeaders(), '-isystem', addonApiHeaders()];
@@ -96,16 +107,11 @@ export async function compileAddon(outputPath, extraFlags) {
     stale.map(
       ({ source, object }) =>
         () =>
-          run([...flags, '-c', '-o', object, source]),
+          replaceFile(object, (path) => run([...flags, '-c', '-o', path, source])),
     ),
   );
-
   const objects = units.map(({ object }) => object);
-  if (stale.length === 0 && modifiedMs(outputPath) > Math.max(...objects.map(modifiedMs))) return;
-  // Linked beside the target and renamed: a process that runs the old addon keeps its file.
-  const partial = `${outputPath}.partial`;
-  await run([...linkFlags, ...extraFlags, ...objects, '-o', partial]);
-  renameSync(partial, outputPath);
+  await replaceFile(outputPath, (path) => run([...linkFlags, ...extraFlags, ...objects, '-o', path]));
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(resolve(process.argv[1])).href) {

@@ -14,6 +14,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterMemfd(env, exports);
   RegisterMountApi(env, exports);
   RegisterSeqpacket(env, exports);
+  RegisterSocket(env, exports);
   return exports;
 }
 
