@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -174,7 +175,22 @@ describe('sockets', () => {
     expect(descriptorFlags(a) & 0o3).toBe(2); // O_RDWR
   });
 
-  it('connect by path, and say why they could not', () => {
+  it('connect by path to a listening program', async () => {
+    const directory = scratchDirectory();
+    const path = join(directory, 'socket');
+    const greeter = spawn(compileFixture('greet-one', directory), [path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(greeter, 'exit');
+    await once(greeter.stdout, 'data');
+    const socket = connectSeqpacket(path);
+    onTestFinished(() => closeSync(socket));
+    expect(receivePacket(socket, 10, 10_000)).toEqual({ bytes: text('hello'), fd: -1 });
+    expect(peerCredentials(socket)).toMatchObject({ pid: greeter.pid, uid: process.getuid?.() });
+    expect(await ended).toEqual([0, null]);
+    expect(receivePacket(socket, 10, 10_000)).toBeNull();
+    expect(() => connectSeqpacket(path)).toThrow(withErrno(Errno.ECONNREFUSED));
+  });
+
+  it('that cannot connect say why', () => {
     const directory = scratchDirectory();
     expect(() => connectSeqpacket(join(directory, 'absent'))).toThrow(withErrno(Errno.ENOENT));
     expect(() => connectSeqpacket('')).toThrow(withErrno(Errno.ENOENT));
