@@ -184,9 +184,10 @@ export class InodeTable {
     const blocksLow = u32le(view, at + I.i_blocks_lo);
     if (this.#hugeFiles) {
       const blocks = u16le(view, at + I.i_blocks_high) * 2 ** 32 + blocksLow;
-      inode.blocks512 = (inode.flags & InodeFlag.HUGE_FILE) === 0 ? blocks : blocks * (this.#geometry.blockSize / 512);
+      inode.allocatedBlocks512 =
+        (inode.flags & InodeFlag.HUGE_FILE) === 0 ? blocks : blocks * (this.#geometry.blockSize / 512);
     } else {
-      inode.blocks512 = blocksLow;
+      inode.allocatedBlocks512 = blocksLow;
     }
   }
 

@@ -1,10 +1,10 @@
-import { FileType } from './layout/inode.ts';
+import { FileType, InodeFlag } from './layout/inode.ts';
 
 /**
  * An inode, decoded once. The bytes of `i_block` and of the in-inode attributes are not copied: they
  * stay in the inode table's cached block, at `tableOffset` bytes of block `tableBlock`.
  *
- * Times are seconds since the epoch (34-bit range) and nanoseconds; `blocks512` counts 512-byte units.
+ * Times are seconds since the epoch (34-bit range) and nanoseconds; `allocatedBlocks512` counts 512-byte units.
  */
 export class Inode {
   readonly ino: number;
@@ -15,7 +15,7 @@ export class Inode {
   gid = 0;
   sizeBytes = 0;
   linksCount = 0;
-  blocks512 = 0;
+  allocatedBlocks512 = 0;
   flags = 0;
   generation = 0;
   /** Block of extended attributes, 0 when there is none. */
@@ -59,6 +59,12 @@ export class Inode {
 
   get isSymlink(): boolean {
     return this.fileType === FileType.SYMLINK;
+  }
+
+  /** As stat(2) shows it: a file whose data is in the inode must not look like one that is all hole. */
+  get blocks512(): number {
+    if (!this.isRegular || !this.hasFlag(InodeFlag.INLINE_DATA)) return this.allocatedBlocks512;
+    return this.allocatedBlocks512 + Math.ceil(this.sizeBytes / 512);
   }
 
   hasFlag(flag: number): boolean {

@@ -14,7 +14,7 @@ const MAX_TARGET = 4095;
  */
 function isFast(ctx: Ext4Context, inode: Inode): boolean {
   const attributeBlocks = inode.xattrBlock === 0 ? 0 : (ctx.superblock.clusterBlocks * ctx.blockSize) / 512;
-  return inode.blocks512 === attributeBlocks;
+  return inode.allocatedBlocks512 === attributeBlocks;
 }
 
 /** The target of a symbolic link, up to its first zero byte. */

@@ -146,7 +146,7 @@ function truncatedCopy(): string {
 const REFUSALS: readonly Refusal[] = [
   { name: 'no arguments', words: () => [], code: 1, text: /missing device/i },
   { name: 'no mount point', words: () => [image], code: 1, text: /mount ?point/i },
-  { name: 'three operands', words: (at) => ['-o', 'ro', image, at, 'more'], code: 1, text: /more/ },
+  { name: 'three operands', words: (at) => ['-o', 'ro', image, at, 'more'], code: 1, text: /too many/ },
   { name: 'an unknown option', words: (at) => ['-o', 'ro,nosuchoption', image, at], code: 1, text: /nosuchoption/ },
   { name: 'an unknown flag', words: (at) => ['--nosuchflag', image, at], code: 1, text: /nosuchflag/ },
   { name: 'a bad cache size', words: (at) => ['-o', 'ro,cache_size=banana', image, at], code: 1, text: /cache size/ },
@@ -203,7 +203,7 @@ test.each(FEATURES)('an image with $name is refused', async ({ mkfs, debugfs }) 
   const process = room.supervise([program('fuse4fs'), '-o', 'ro', unsupported, mountPoint]);
   expect((await process.waitForEnd(20_000)).code).toBe(32);
   await process.waitForAll(10_000);
-  expect(process.output).toMatch(/unsupported feature|journal device|journal_dev/i);
+  expect(process.output).toMatch(/not supported|unsupported|journal device|journal_dev/i);
   expect(room.leaks()).toEqual([]);
 });
 
@@ -349,7 +349,7 @@ test("fuservicemount passes on the service's own reason", async () => {
   try {
     const noise = file('noise.img', Buffer.alloc(1 << 20, 0x5a));
     const helper = room.supervise([program('fuservicemount'), noise, room.mountPoint(), '-t', 'fuse.ext4', '-o', 'ro']);
-    expect((await helper.waitForEnd(20_000)).code).toBe(32);
+    expect((await helper.waitForEnd(20_000)).code).toBe(1);
     await helper.waitForAll(10_000);
     expect(helper.output).toMatch(/magic|superblock/i);
     await service.waitForServiceEnd(10_000);

@@ -122,7 +122,7 @@ describe.each(matrix)('a file system with %s', (_, mebibytes, mkfsArguments) => 
     const shown = debugfs(image, 'stat small');
     expect(small.mtimeSec).toBe(Number.parseInt(/mtime: 0x([0-9a-f]+)/.exec(shown)?.[1] ?? '', 16));
     expect(small.generation).toBe(Number(/Generation: (\d+)/.exec(shown)?.[1]));
-    expect(small.blocks512).toBe(Number(/Blockcount: (\d+)/.exec(shown)?.[1]));
+    expect(small.allocatedBlocks512).toBe(Number(/Blockcount: (\d+)/.exec(shown)?.[1]));
     expect(filesystem.inode(2).isDirectory).toBe(true);
   });
 
@@ -371,7 +371,7 @@ describe('an inode', () => {
       view.setUint32(at + 0x1c, 3, true);
       view.setUint16(at + 0x74, 1, true);
     });
-    expect(inode.blocks512).toBe((2 ** 32 + 3) * 8);
+    expect(inode.allocatedBlocks512).toBe((2 ** 32 + 3) * 8);
   });
 
   it('has sizes beyond 4 GiB', () => {
@@ -419,6 +419,11 @@ describe('an inode', () => {
       false,
     ]);
     expect(filesystem.isReservedInode(2)).toBe(false);
+  });
+
+  it('of the file system itself is not to be had by a name', () => {
+    const filesystem = openImage(directory.make(16 * MIB, [], ['link <8> journal']));
+    expect(() => find(filesystem, 'journal')).toThrow('corrupt directory entry, inode 2: names the reserved inode 8');
   });
 
   it('of a link is refused when its target can not be there', () => {
