@@ -9,7 +9,7 @@ export interface KernelOption {
 /** Well below the page that mount(2) has for all options together: what follows ours must never be cut off. */
 const OPTIONS_BYTES_MAX = 2000;
 /** fsconfig(2) takes no longer strings, and source names come out in one line of the mount table. */
-export const VALUE_BYTES_MAX = 255;
+const VALUE_BYTES_MAX = 255;
 
 const WORDS = new Set(['allow_other', 'default_permissions']);
 const NUMBERS = new Set(['max_read', 'blksize']);
@@ -30,7 +30,7 @@ function checkedOption(word: string, mayAllowOther: boolean): KernelOption {
   const equals = word.indexOf('=');
   const key = word.slice(0, Math.max(equals, 0));
   const value = word.slice(equals + 1).replace(/^"(.*)"$/s, '$1');
-  const isGood = NUMBERS.has(key) ? /^\d{1,10}$/.test(value) : TEXTS.has(key) && isPlainText(value);
+  const isGood = NUMBERS.has(key) ? /^\d{1,10}$/.test(value) : TEXTS.has(key) && isPlainText(value, VALUE_BYTES_MAX);
   if (!isGood) refuse(Errno.EINVAL, word, 'mount option is not allowed');
   return { key, value };
 }
@@ -41,13 +41,13 @@ function splitOutsideQuotes(text: string): string[] {
 }
 
 /** Short, and safe to print, to pass to other programs, and to stand in the mount table. */
-export function isPlainText(text: string): boolean {
-  return text !== '' && Buffer.byteLength(text) <= VALUE_BYTES_MAX && !/\p{Cc}/u.test(text);
+function isPlainText(text: string, bytesMax: number): boolean {
+  return text !== '' && Buffer.byteLength(text) <= bytesMax && !/\p{Cc}/u.test(text);
 }
 
 /** What the service wants remembered in the mount table: x-* words, and the `user=` that the caller gave himself. */
 export function checkedMtabOptions(text: string, callerOptions: ReadonlySet<string>): readonly string[] {
-  if (!isPlainText(text)) refuse(Errno.EINVAL, 'mount table options', 'too long or not printable');
+  if (!isPlainText(text, OPTIONS_BYTES_MAX)) refuse(Errno.EINVAL, 'mount table options', 'too long or not printable');
   const words = text.split(',').filter((word) => word !== '');
   for (const word of words)
     if (word !== NO_MTAB && !word.startsWith('x-') && !(word.startsWith('user=') && callerOptions.has(word)))
@@ -60,7 +60,8 @@ export const NO_MTAB = '-n';
 
 /** The source is what mount tools show and take as an argument. */
 export function checkedSource(text: string): string {
-  if (!isPlainText(text) || text.startsWith('-')) refuse(Errno.EINVAL, text, 'unfit as the name of a source');
+  if (!isPlainText(text, VALUE_BYTES_MAX) || text.startsWith('-'))
+    refuse(Errno.EINVAL, text, 'unfit as the name of a source');
   return text;
 }
 

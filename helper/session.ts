@@ -6,6 +6,7 @@ import { disallowRights, receivePacket, sendPacket } from '../native/seqpacket.t
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { encodeArguments } from '../shared/service-protocol/argv-memfd.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
+import { failureIn } from '../shared/service-protocol/failure-text.ts';
 import { encodeHelperMessage } from '../shared/service-protocol/helper-messages.ts';
 import { MS_FLAGS_DEFAULT, MS_FLAGS_KNOWN } from '../shared/service-protocol/ms-flags.ts';
 import {
@@ -60,6 +61,8 @@ export interface SessionSetup {
   readonly fuseConf: FuseConf;
   readonly report: Report;
   readonly timeouts: Timeouts;
+  /** Where the service's own messages go; '' when the user sees them anyway. */
+  readonly logHint: string;
   /** Everything but the mount. */
   readonly fake: boolean;
   readonly updateMtab: boolean;
@@ -88,6 +91,9 @@ const TABLE: Readonly<Record<Command, { readonly phases: readonly Phase[]; reado
   mount: { phases: [Phase.READY], once: true },
   goodbye: { phases: [Phase.READY, Phase.MOUNTED], once: true },
 });
+
+/** A service that is refused so often will never mount, and should not fill the terminal. */
+const COMMANDS_MAX = 1000;
 
 /** The service did what no service may do, or nothing at all. */
 class SessionEnd extends Error {}
@@ -136,7 +142,10 @@ export class Session {
     const flags =
       (this.#mayAllowOther() ? HelloFlag.ALLOW_OTHER : 0) | (this.#setup.mounter.isRoot ? HelloFlag.FUSEBLK : 0);
     this.#send({ kind: 'hello', minVersion: PROTOCOL_VERSION, maxVersion: PROTOCOL_VERSION, flags });
-    while (this.#phase !== Phase.DONE) this.#handle(this.#receive());
+    for (let commands = 0; this.#phase !== Phase.DONE; commands++) {
+      if (commands === COMMANDS_MAX) throw new SessionEnd('service does not come to an end');
+      this.#handle(this.#receive());
+    }
   }
 
   #receive(): Uint8Array {
@@ -326,8 +335,11 @@ export class Session {
   }
 
   #end(exitCode: number): void {
-    if (this.#mount === null || exitCode !== 0)
-      throw new SessionEnd(`service gave up with exit code ${exitCode}${this.#afterRefusal()}`);
+    if (this.#mount === null || exitCode !== 0) {
+      const own = this.#setup.logHint === '' ? null : failureIn(this.#mtabOptions);
+      const reason = own ?? `exit code ${exitCode}${this.#afterRefusal()}`;
+      throw new SessionEnd(`service gave up: ${reason}`);
+    }
     const { request, live } = this.#mount;
     live.keep();
     this.#mount = null;
@@ -342,7 +354,7 @@ export class Session {
     else this.#setup.report.error(text);
   }
 
-  /** The protocol carries no text from the service, but what we refused last is often why it ends. */
+  /** What we refused last is often why the service ends. */
   #afterRefusal(): string {
     return this.#refusal === '' ? '' : `, last refusal: ${this.#refusal}`;
   }

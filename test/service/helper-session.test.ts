@@ -22,6 +22,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseFuseConf } from '../../helper/fuse-conf.ts';
 import { type Mounter, mountWithOldCall, RootMounter } from '../../helper/mounter.ts';
 import { UnmountFlag, unmount } from '../../native/mount-api.ts';
+import { failureOption } from '../../shared/service-protocol/failure-text.ts';
 import {
   type Conversation,
   type ConversationSetup,
@@ -662,14 +663,24 @@ describe('the end', () => {
   it.each([0, 1, 2, 255, 256, 512])('is a failure when the service says %i without a mount', (code) => {
     const { status, messages } = talk([goodbye(code)]);
     expect(status).toBe(1);
-    expect(messages).toEqual([`service gave up with exit code ${code}`]);
+    expect(messages).toEqual([`service gave up: exit code ${code}`]);
   });
 
   it('repeats what was refused last, which is often the reason', () => {
     const { messages } = talk([open('/etc/passwd'), goodbye(1)]);
     expect(messages.at(-1)).toBe(
-      'service gave up with exit code 1, last refusal: open /etc/passwd: not named on the command line',
+      'service gave up: exit code 1, last refusal: open /etc/passwd: not named on the command line',
     );
+  });
+
+  it("is explained in the service's own words, if it has any", () => {
+    const text = 'fuse4fs: group 3, inode table checksum\nwrong';
+    const { answers, messages } = talk([mtab(failureOption(text)), goodbye(1)], { logHint: 'see the log' });
+    expect(answers).toEqual(['REPL 0']);
+    expect(messages).toEqual(['service gave up: fuse4fs: group 3; inode table checksum wrong', 'see the log']);
+    const long = failureOption('ä'.repeat(5000));
+    expect(talk([mtab(long), goodbye(1)], { logHint: 'x' }).messages[0]).toMatch(/^service gave up: ä{500}$/);
+    expect(talk([mtab(long), goodbye(1)]).messages).toEqual(['service gave up: exit code 1']);
   });
 
   it('comes at once with a goodbye of wrong size', () => {

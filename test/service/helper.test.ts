@@ -224,7 +224,15 @@ describe('a service that fails', () => {
     await listen([...begin, send(goodbye(code))]);
     const { status, stderr } = await runHelper(...mountArguments());
     expect(status).toBe(1);
-    expect(stderr).toContain(`fuservicemount: service gave up with exit code ${code}\n`);
+    expect(stderr).toContain(`fuservicemount: service gave up: exit code ${code}\n`);
+  });
+
+  it('by asking without end is given up', async () => {
+    const asking = Array.from({ length: 1000 }, () => ask(type(2))).flat();
+    await listen([...begin, ...asking]);
+    const { status, stderr } = await runHelper(...mountArguments());
+    expect(status).toBe(1);
+    expect(stderr).toContain('service does not come to an end');
   });
 
   it('after being refused something has that named', async () => {
@@ -242,7 +250,7 @@ describe('a service that fails', () => {
     await listen([...begin, send(goodbye(2))]);
     const { status, stderr } = await ending(new WatchedProcess(link, args));
     expect(status).toBe(32);
-    expect(stderr).toMatch(/^mount\.fuse\.x: service gave up with exit code 2$/m);
+    expect(stderr).toMatch(/^mount\.fuse\.x: service gave up: exit code 2$/m);
   });
 });
 

@@ -80,6 +80,7 @@ export interface ConversationSetup {
   readonly mounter?: Mounter;
   readonly timeouts?: Partial<Timeouts>;
   readonly fake?: boolean;
+  readonly logHint?: string;
   /** Sent along with the first packet. */
   readonly descriptor?: number;
 }
@@ -102,7 +103,7 @@ export function converse(setup: ConversationSetup): Conversation {
       mounter: setup.mounter ?? new RootMounter(report),
       fuseConf: setup.fuseConf ?? DEFAULT_FUSE_CONF,
       report,
-      logHint: '',
+      logHint: setup.logHint ?? '',
       fake: setup.fake ?? false,
       timeouts: { helloMs: 0, commandMs: 0, totalMs: 60_000, ...setup.timeouts },
     });
