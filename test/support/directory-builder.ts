@@ -1,8 +1,9 @@
 /** Builds directory blocks byte by byte, as a writer of the format would, for tests of the reader. */
-import { putU16le, putU32le, viewOf } from '../../shared/bytes.ts';
+
 import { type DirectorySink, readDirectory } from '../../service/ext4/directory.ts';
 import { effectiveHashVersion, hashName, NameHash } from '../../service/ext4/dirhash.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
+import { putU16le, putU32le, viewOf } from '../../shared/bytes.ts';
 import type { FakeExt4Context } from './fake-ext4-context.ts';
 
 export interface Entry {
@@ -197,15 +198,7 @@ export class Collector implements DirectorySink {
     this.room = room;
   }
 
-  entry(
-    ino: number,
-    type: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    high: number,
-    low: number,
-  ): boolean {
+  entry(ino: number, type: number, bytes: Uint8Array, start: number, end: number, high: number, low: number): boolean {
     if (this.room === 0) return false;
     this.room--;
     this.entries.push({ name: hexOf(bytes.subarray(start, end)), ino, type, high, low });

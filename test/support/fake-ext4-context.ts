@@ -1,4 +1,3 @@
-import { putU16le, putU32le, viewOf } from '../../shared/bytes.ts';
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import { BufferCache, type CachedBlock } from '../../service/ext4/buffer-cache.ts';
 import { MetadataChecksum } from '../../service/ext4/checksum.ts';
@@ -9,6 +8,7 @@ import { Compat, Incompat } from '../../service/ext4/layout/features.ts';
 import { FileType, InodeFlag } from '../../service/ext4/layout/inode.ts';
 import { SUPERBLOCK, Superblock } from '../../service/ext4/layout/superblock.ts';
 import { type Mapping, MappingType } from '../../service/ext4/mapping.ts';
+import { putU16le, putU32le, viewOf } from '../../shared/bytes.ts';
 import { referenceCrc32c } from './crc32c.ts';
 
 export interface FakeOptions {
