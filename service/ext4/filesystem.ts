@@ -159,11 +159,7 @@ export class Filesystem implements Ext4Context {
 
   /** Inode number that the name bytes[start, end) has in `dir`, 0 when it is absent. */
   lookup(dir: Inode, name: Uint8Array, start: number, end: number): number {
-    const ino = lookup(this, dir, name, start, end);
-    if (ino !== 0 && this.isReservedInode(ino)) {
-      throw new CorruptionError('directory entry', `names the reserved inode ${ino}`, { inode: dir.ino });
-    }
-    return ino;
+    return lookup(this, dir, name, start, end);
   }
 
   readDirectory(dir: Inode, cookieHigh: number, cookieLow: number, sink: DirectorySink): void {

@@ -423,7 +423,7 @@ describe('an inode', () => {
 
   it('of the file system itself is not to be had by a name', () => {
     const filesystem = openImage(directory.make(16 * MIB, [], ['link <8> journal']));
-    expect(() => find(filesystem, 'journal')).toThrow('corrupt directory entry, inode 2: names the reserved inode 8');
+    expect(() => find(filesystem, 'journal')).toThrow('corrupt directory, inode 2: entry leads to inode 8');
   });
 
   it('of a link is refused when its target can not be there', () => {
