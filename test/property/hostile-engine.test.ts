@@ -39,6 +39,10 @@ test('there are more than 2,000 images, and each base has the structures that it
   ]);
 });
 
+test.each(bases)('sealing the structures of the sound image $name changes none of its checksums', (base) => {
+  expect(new HostileImageMaker(base).wronglySealed()).toEqual([]);
+});
+
 test.each(bases)('the sound image $name is walked without a refusal of what it holds', ({ bytes }) => {
   const { opened, inodes } = walkImage(bytes);
   expect(opened).toBe(true);
@@ -54,7 +58,7 @@ test.each(bases)('no corrupted variant of $name crashes, hangs or bloats the eng
   for (let nr = 0; nr < IMAGES_PER_BASE; nr++) {
     const image = maker.make(firstSeed + nr);
     try {
-      const result = walkImage(image.bytes);
+      const result = walkImage(image.bytes, image.seed % 6 === 0);
       if (result.opened) opened++;
       refusals += result.refusals;
     } catch (error) {

@@ -32,6 +32,20 @@ export class HostileImageMaker {
     return this.#byStructure.map((targets) => targets[0].structure);
   }
 
+  /** Seals every structure of the sound image; names those whose sealing changed it. */
+  wronglySealed(): readonly string[] {
+    const { targets } = this.#structures;
+    return targets
+      .filter((target) => !this.#staysSound(target))
+      .map(({ structure, block }) => `${structure} in block ${block}`);
+  }
+
+  #staysSound(target: Target): boolean {
+    this.#bytes.set(this.#base.bytes);
+    target.seal(this.#view, this.#bytes);
+    return Buffer.compare(this.#bytes, this.#base.bytes) === 0;
+  }
+
   /** The variant of `seed`. Its bytes are valid until the next call. */
   make(seed: number): HostileImage {
     const random = new Prng(seed);

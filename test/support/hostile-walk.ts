@@ -69,8 +69,8 @@ const sandbox = createContext({ walk: () => {} });
 const runWalk = new Script('walk()');
 
 /** Opens and walks an image as a client would. Throws EngineFault when the engine misbehaves. */
-export function walkImage(bytes: Uint8Array): WalkResult {
-  const walk = new HostileWalk(bytes);
+export function walkImage(bytes: Uint8Array, noRecovery = false): WalkResult {
+  const walk = new HostileWalk(bytes, noRecovery);
   sandbox.walk = () => walk.run();
   try {
     runWalk.runInContext(sandbox, { timeout: MAX_IMAGE_MSEC });
@@ -84,6 +84,7 @@ export function walkImage(bytes: Uint8Array): WalkResult {
 class HostileWalk {
   currentCall = 'nothing';
   readonly #device: CountingDevice;
+  readonly #noRecovery: boolean;
   readonly #mapping = new Mapping();
   readonly #content = new Uint8Array(16 * 1024);
   readonly #seen = new Set<number>();
@@ -91,8 +92,9 @@ class HostileWalk {
   #calls = 0;
   #refusals = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, noRecovery: boolean) {
     this.#device = new CountingDevice(bytes);
+    this.#noRecovery = noRecovery;
   }
 
   get result(): WalkResult {
@@ -117,7 +119,7 @@ class HostileWalk {
       crc32c,
       cacheBytes: CACHE_BYTES,
       superblockAt: 0,
-      noRecovery: false,
+      noRecovery: this.#noRecovery,
       log: () => {},
     });
   }
