@@ -15,6 +15,7 @@ import {
 import { Errno, SystemError } from '../shared/errno.ts';
 import { ARGUMENTS_BYTES_MAX, decodeArguments, type ServiceArguments } from '../shared/service-protocol/argv-memfd.ts';
 import { type ByteString, fromByteString } from '../shared/service-protocol/byte-string.ts';
+import { failureOption } from '../shared/service-protocol/failure-text.ts';
 import { decodeHelperMessage } from '../shared/service-protocol/helper-messages.ts';
 import type { HelloMessage, HelperMessage, ServiceMessage } from '../shared/service-protocol/packets.ts';
 import {
@@ -38,6 +39,9 @@ const SEND_BUFFER_BYTES_MIN = 4117;
 const O_ACCMODE = 3;
 const O_RDONLY = 0;
 const O_RDWR = 2;
+
+/** A helper that does not take our last words gets the goodbye without them. */
+const EXPLAIN_MS = 1_000;
 
 export interface HandshakeLimits {
   /** Whoever may write to the socket can start a service and then say nothing. */
@@ -212,6 +216,18 @@ export class ServiceSession {
     if (request.options.length > 0) this.#command('OPTS', { kind: 'options', options: commaList(request.options) });
     if (request.mtab.length > 0) this.#command('MTAB', { kind: 'mtab', options: commaList(request.mtab) });
     this.#command('DOIT', { kind: 'mount', msFlags: request.msFlags });
+  }
+
+  /** Lets our helper show the user why there will be no mount; others keep it to themselves. */
+  explain(text: string): void {
+    try {
+      if (!this.#agreed) return;
+      this.#send({ kind: 'mtab', options: failureOption(text) });
+      const { fd } = this.#receive('MTAB', NUMBER_MESSAGE.SIZE, EXPLAIN_MS);
+      if (fd >= 0) closeQuietly(fd);
+    } catch (error) {
+      if (!(error instanceof SystemError || error instanceof ProtocolError)) throw error;
+    }
   }
 
   /**

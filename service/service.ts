@@ -52,7 +52,9 @@ export async function runService(socket: number, ownWords: readonly string[]): P
       msFlags: mount.options.msFlags | MsBit.RDONLY,
     });
   } catch (error) {
-    process.stderr.write(`${failureText(error)}\n`);
+    const text = failureText(error);
+    process.stderr.write(`${text}\n`);
+    session.explain(text);
     session.goodbye(1);
     return 1;
   }

@@ -227,6 +227,18 @@ describe('a service that fails', () => {
     expect(stderr).toContain(`fuservicemount: service gave up: exit code ${code}\n`);
   });
 
+  it('in the person of fuse4fs says why', async () => {
+    const fuse4fs = join(programs, 'fuse4fs');
+    await bundleProgram('service/fuse4fs.ts', fuse4fs);
+    service = await ScriptedService.listen(fuse4fs, subtype, []);
+    const { status, stderr } = await runHelper(...mountArguments());
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^fuservicemount: service gave up: fuse4fs: .*superblock/m);
+    expect((await runHelper(...mountArguments('-o', 'no_such_option'))).stderr).toMatch(
+      /service gave up: .*no_such_option/,
+    );
+  });
+
   it('by asking without end is given up', async () => {
     const asking = Array.from({ length: 1000 }, () => ask(type(2))).flat();
     await listen([...begin, ...asking]);
