@@ -65,13 +65,17 @@ describe('unsigned hashes equal those of a directory that e2fsck indexed', () =>
   ] as const) {
     it(`for ${algorithm}`, () => {
       const names = Array.from({ length: 200 }, (_, index) => `${'éÿ'.repeat(1 + (index % 9))}${index}`);
-      const image = images.make(4 * 2 ** 20, ['-O', '^has_journal', '-b', '1024'], [
-        'ssv flags 2',
-        `ssv def_hash_version ${algorithm}`,
-        'mkdir /many',
-        'cd /many',
-        ...names.map((name) => `symlink ${name} target`),
-      ]);
+      const image = images.make(
+        4 * 2 ** 20,
+        ['-O', '^has_journal', '-b', '1024'],
+        [
+          'ssv flags 2',
+          `ssv def_hash_version ${algorithm}`,
+          'mkdir /many',
+          'cd /many',
+          ...names.map((name) => `symlink ${name} target`),
+        ],
+      );
       rebuildDirectories(image);
       const dump = debugfs(image, 'htree_dump /many');
       const { superblock } = openImage(image);
@@ -97,7 +101,9 @@ describe('hashName', () => {
   });
 
   it('treats bytes above 0x7f differently signed and unsigned, others alike', () => {
-    expect(hashOf(HashVersion.TEA, SEED, bytesOf('é'))).not.toEqual(hashOf(HashVersion.TEA_UNSIGNED, SEED, bytesOf('é')));
+    expect(hashOf(HashVersion.TEA, SEED, bytesOf('é'))).not.toEqual(
+      hashOf(HashVersion.TEA_UNSIGNED, SEED, bytesOf('é')),
+    );
     expect(hashOf(HashVersion.TEA, SEED, bytesOf('e'))).toEqual(hashOf(HashVersion.TEA_UNSIGNED, SEED, bytesOf('e')));
   });
 
