@@ -48,8 +48,3 @@ function refuseFormat(word: string, expectedFormat: number): never {
 function refuse(errno: number, word: string, why: string): never {
   throw new SystemError(errno, 'mount point', word, why);
 }
-
-/** Whether the pinned object is still what it was when it was pinned. */
-export function isUnchanged(mountPoint: MountPoint): boolean {
-  return (fstatSync(mountPoint.fd).mode & constants.S_IFMT) === mountPoint.format;
-}

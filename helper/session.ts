@@ -36,7 +36,7 @@ import {
   NO_MTAB,
 } from './kernel-options.ts';
 import { LoopDevices } from './loop.ts';
-import { isUnchanged, type MountPoint, pinMountPoint } from './mount-point.ts';
+import { type MountPoint, pinMountPoint } from './mount-point.ts';
 import { recordInMountTable } from './mount-table.ts';
 import type { Mount, Mounter, MountRequest } from './mounter.ts';
 import { FileOpener } from './open-file.ts';
@@ -251,8 +251,9 @@ export class Session {
       this.#accepted.add(message.kind);
       this.#setup.report.detail(`${message.kind} accepted`);
     } catch (error) {
-      this.#noteRefusal(failureText(error, message.kind), false);
-      this.#send({ kind: 'reply', errno: errnoOf(error) });
+      const errno = errnoOf(error);
+      this.#noteRefusal(failureText(error, message.kind), errno === Errno.ECANCELED);
+      this.#send({ kind: 'reply', errno });
       return;
     }
     this.#send({ kind: 'reply', errno: Errno.OK });
@@ -266,9 +267,7 @@ export class Session {
           throw new SystemError(Errno.EOPNOTSUPP, 'iomap', '', 'not available');
         break;
       case 'type':
-        this.#blockDevice = (message.flags & TypeFlag.FUSEBLK) !== 0;
-        if (this.#blockDevice && !this.#setup.mounter.isRoot)
-          throw new SystemError(Errno.EPERM, 'mount', 'fuseblk', 'only root may');
+        this.#blockDevice = this.#mayClaimDevice(message.flags);
         break;
       case 'source':
         this.#source = checkedSource(fromByteString(message.source));
@@ -286,6 +285,13 @@ export class Session {
         this.#mountNow(message.msFlags);
         break;
     }
+  }
+
+  #mayClaimDevice(typeFlags: number): boolean {
+    const isWanted = (typeFlags & TypeFlag.FUSEBLK) !== 0;
+    if (isWanted && !this.#setup.mounter.isRoot)
+      throw new SystemError(Errno.EPERM, 'mount', 'fuseblk', 'only root may');
+    return isWanted;
   }
 
   #grantIomap(): boolean {
@@ -323,7 +329,6 @@ export class Session {
       throw new SystemError(Errno.EINVAL, 'mount', target.path, `flags 0x${msFlags.toString(16)} are not allowed`);
     if (this.#blockDevice && !this.#setup.words.mayOpen(toByteString(this.#source)))
       throw new SystemError(Errno.EPERM, 'mount', this.#source, 'not named on the command line');
-    if (!isUnchanged(target)) throw new SystemError(Errno.ESTALE, 'mount', target.path, 'mount point was replaced');
     return {
       source: this.#source,
       subtype: this.#setup.subtype,

@@ -160,7 +160,7 @@ describe('a service that does its part', () => {
 
   it('goes through all but the mount with -f', async () => {
     await listen([...mounting(), send(goodbye(1))]);
-    expect((await runHelper(...mountArguments('-f'))).status).toBe(0);
+    expect(await runHelper(...mountArguments('-f'))).toEqual({ status: 0, stdout: '', stderr: '' });
     expect(mountLines()).toEqual([]);
     await service?.printed(/got REPL 125/);
   });
