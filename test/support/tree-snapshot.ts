@@ -75,7 +75,8 @@ function splitAtFirst(text: string, separator: string): [string, string] {
 export interface Allowance {
   /** Path as readable text, or undefined for every path. */
   readonly path?: string;
-  readonly field: string;
+  /** Field name, or undefined for every field. */
+  readonly field?: string;
   readonly why: string;
   /** Only values for which this holds; without it, any. */
   readonly accepts?: (expected: string, actual: string) => boolean;
@@ -116,7 +117,7 @@ function compareObject(path: string, expected: string, actual: string, allowance
   const isAllowed = (field: string) =>
     allowances.some(
       (one) =>
-        one.field === field &&
+        (one.field === undefined || one.field === field) &&
         (one.path === undefined || one.path === path) &&
         (one.accepts?.(wanted.get(field) ?? '', found.get(field) ?? '') ?? true),
     );
