@@ -35,8 +35,8 @@ Napi::Value DropCapabilities(const Napi::CallbackInfo& info) {
 
 /**
  * prctl alone reaches one thread. Installing a system call filter with TSYNC hands the filter and
- * no_new_privs to every thread; this filter allows everything, for some 50 ns per system call. A process that was started with the bit
- * (systemd's NoNewPrivileges=) has it in all threads and needs no filter.
+ * no_new_privs to every thread; this filter allows everything, for some 50 ns per system call. A process
+ * that was started with the bit (systemd's NoNewPrivileges=) has it in all threads and needs no filter.
  */
 long SetNoNewPrivilegesEverywhere() {
   if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) return 0;

@@ -13,7 +13,8 @@
 
 class ReadPool {
  public:
-  ReadPool(const ReadRoute& route, size_t maxThreads) : route_(route), maxThreads_(maxThreads), inlineTransfer_(route_) {}
+  ReadPool(const ReadRoute& route, size_t maxThreads)
+      : route_(route), maxThreads_(maxThreads), inlineTransfer_(route_) {}
   ReadPool(const ReadPool&) = delete;
   ReadPool& operator=(const ReadPool&) = delete;
   ~ReadPool() { Close(); }

@@ -78,7 +78,7 @@ Napi::Value PeekPacket(const Napi::CallbackInfo& info) {
   return NumberOf(args.Env(), length);
 }
 
-/** Collects the descriptors of a received message: the only one, -1 for none; more, or cut control data: -EPROTO, all closed. */
+/** The only descriptor of a received message, -1 for none. More, or cut control data: -EPROTO, and all are closed. */
 int OnlyDescriptor(msghdr* message) {
   int first = -1;
   bool refused = (message->msg_flags & MSG_CTRUNC) != 0;
