@@ -156,6 +156,8 @@ export const InitFlag = Object.freeze({
   EXPORT_SUPPORT: 2 ** 4,
   HAS_IOCTL_DIR: 2 ** 11,
   DO_READDIRPLUS: 2 ** 13,
+  /** READDIRPLUS for the start of a directory and where names are looked up, plain READDIR elsewhere. */
+  READDIRPLUS_AUTO: 2 ** 14,
   ASYNC_DIO: 2 ** 15,
   NO_OPEN_SUPPORT: 2 ** 17,
   PARALLEL_DIROPS: 2 ** 18,

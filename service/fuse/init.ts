@@ -23,6 +23,7 @@ const IMPLEMENTED =
   InitFlag.EXPORT_SUPPORT |
   InitFlag.HAS_IOCTL_DIR |
   InitFlag.DO_READDIRPLUS |
+  InitFlag.READDIRPLUS_AUTO |
   InitFlag.ASYNC_DIO |
   InitFlag.NO_OPEN_SUPPORT |
   InitFlag.PARALLEL_DIROPS |
@@ -63,7 +64,8 @@ export function negotiate(request: Request, reply: Reply, posixAcl: boolean): In
   const agreedMinor = Math.min(minor, ProtocolVersion.MINOR_MAX);
   const at = putVersion(reply, agreedMinor);
   const view = reply.view;
-  putU32ne(view, at + INIT_OUT.max_readahead, request.u32(INIT_IN.max_readahead));
+  // The kernel takes the smaller of this and its own, which the mount helper may be raising right now.
+  putU32ne(view, at + INIT_OUT.max_readahead, Math.max(request.u32(INIT_IN.max_readahead), READ_BYTES_MAX));
   putU32ne(view, at + INIT_OUT.flags, flags);
   putU16ne(view, at + INIT_OUT.max_background, BACKGROUND_MAX);
   putU16ne(view, at + INIT_OUT.congestion_threshold, CONGESTION_THRESHOLD);

@@ -22,13 +22,13 @@ const words = (payload: Uint8Array): string[] =>
   );
 
 describe('INIT', () => {
-  // ASYNC_READ, EXPORT_SUPPORT, HAS_IOCTL_DIR, DO_READDIRPLUS, ASYNC_DIO, NO_OPEN_SUPPORT, PARALLEL_DIROPS,
+  // ASYNC_READ, EXPORT_SUPPORT, HAS_IOCTL_DIR, DO_READDIRPLUS, READDIRPLUS_AUTO, ASYNC_DIO, NO_OPEN_SUPPORT, PARALLEL_DIROPS,
   // MAX_PAGES, CACHE_SYMLINKS, NO_OPENDIR_SUPPORT; INIT_EXT from 7.36 on.
   it.each([
-    [31, 31, '01c6a811'],
-    [36, 36, '41c6a811'],
-    [45, 45, '41c6a811'],
-    [99, 45, '41c6a811'],
+    [31, 31, '01c6e811'],
+    [36, 36, '41c6e811'],
+    [45, 45, '41c6e811'],
+    [99, 45, '41c6e811'],
   ])('from a kernel of minor %i is answered with exactly these bytes', (offered, agreed, flags) => {
     const { client } = connect();
     const reply = client.call(Opcode.INIT, 0, initBody(offered, offered < 36 ? 0x0fffffff : ALL_ONES, ALL_ONES));
@@ -36,7 +36,7 @@ describe('INIT', () => {
     expect(words(reply.payload)).toEqual([
       '00000007',
       agreed.toString(16).padStart(8, '0'),
-      '00020000', // max_readahead, as offered
+      '00100000', // max_readahead 1 MiB, so that the kernel's own can be raised to that
       flags,
       '00300040', // congestion_threshold 48, max_background 64
       '00100000', // max_write 1 MiB
@@ -61,7 +61,7 @@ describe('INIT', () => {
     expect(withAcl.view.getUint32(12, true) ^ without.view.getUint32(12, true)).toBe(InitFlag.POSIX_ACL);
   });
 
-  it('takes as much readahead as the kernel offers', () => {
+  it('lowers no read-ahead that the kernel offers', () => {
     const { client } = connect();
     const reply = client.call(Opcode.INIT, 0, body(u32(7), u32(45), u32(0xfffff000), u32(0), zeros(48)));
     expect(reply.view.getUint32(8, true)).toBe(0xfffff000);
