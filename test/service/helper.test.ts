@@ -134,6 +134,20 @@ describe('a service that does its part', () => {
     await serviceEnded();
   });
 
+  it('in the person of fuse4fs keeps the read-ahead that the helper gave it', async () => {
+    const fuse4fs = join(programs, 'fuse4fs');
+    await bundleProgram('service/fuse4fs.ts', fuse4fs);
+    execFileSync('mkfs.ext4', ['-q', '-O', '^has_journal', image], limited);
+    service = await ScriptedService.listen(fuse4fs, subtype, []);
+    expect(await runHelper(...mountArguments('-o', 'ro'))).toEqual({ status: 0, stdout: '', stderr: '' });
+    const device = mountLines()[0].split(' ')[2];
+    // An answer means that the service has been initialised.
+    expect(execFileSync('ls', [mount], { ...limited, encoding: 'utf8' })).toBe('lost+found\n');
+    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8')).toBe('1024\n');
+    unmount(mount, 0);
+    await service.serviceEnded();
+  });
+
   it('is started by mount(8) through a link in /sbin, with its arguments and no more', async () => {
     const link = `/sbin/mount.fuse.${subtype}`;
     symlinkSync(helperProgram, link);
