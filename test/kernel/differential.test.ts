@@ -1,5 +1,6 @@
 import { afterAll, afterEach, expect, test } from 'vitest';
-import { mountFuse4fs } from '../support/fuse4fs-mount.ts';
+import { Ext4Service } from '../support/ext4-service.ts';
+import { mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
 import { kernelSnapshot, makeImage, populateImage } from '../support/kernel-image.ts';
 import { populationOf } from '../support/populate.ts';
 import { run, sha256OfFile, TestRoom } from '../support/test-room.ts';
@@ -45,3 +46,22 @@ test.each(VARIANTS.map((variant, seed) => ({ ...variant, seed })))(
     expect(room.leaks()).toEqual([]);
   },
 );
+
+test("through fuservicemount and the socket-activated service the tree equals the kernel's too", async () => {
+  const image = await makeVariant({ name: 'service', blockBytes: 4096, mkfs: '-t ext4', largestDirectory: 2000 }, 99);
+  const expected = await kernelSnapshot(room, image);
+  const hash = sha256OfFile(image);
+  const service = await Ext4Service.start(room);
+  try {
+    const mountPoint = room.mountPoint();
+    run(program('fuservicemount'), [image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+    const actual = await takeSnapshot(mountPoint);
+    run('umount', [mountPoint]);
+    await service.waitForServiceEnd(20_000);
+    expect(summarize(compareSnapshots(expected, actual, FUSE_ALLOWANCES))).toEqual([]);
+    expect(sha256OfFile(image)).toBe(hash);
+  } finally {
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
+});

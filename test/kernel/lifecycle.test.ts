@@ -200,7 +200,7 @@ const FEATURES = [
     name: 'an unknown incompatible feature',
     mkfs: [],
     debugfs: ['set_super_value feature_incompat 0x400002c2'],
-    text: /0x40000000.* not supported/,
+    text: /FEATURE_I30.* not supported/,
   },
 ];
 
@@ -245,6 +245,24 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of the stand-alone helper at any %s l
   expect(step, 'the handshake has several steps').toBeGreaterThan(4);
   expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
 });
+
+test.each(['fsopen', 'fsconfig', 'fsmount', 'move_mount'])(
+  'kill -9 of the helper at any %s leaves nothing',
+  async (call) => {
+    let step = 1;
+    for (; step < STEPS_MAX; step++) {
+      const mountPoint = room.mountPoint();
+      const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
+      const process = room.supervise([...strace, program('fuse4fs'), '-o', 'ro', image, mountPoint]);
+      const end = await process.waitForEnd(20_000);
+      await expectNothingOrWorkingMount(mountPoint, () => process.waitForAll(20_000));
+      expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
+      if (end.code === 0) break;
+    }
+    expect(step, 'the helper uses the call').toBeGreaterThan(1);
+    expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+  },
+);
 
 async function mountThroughKilledService(call: string, step: number): Promise<number | null> {
   const strace = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
