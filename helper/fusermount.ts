@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { cloneFuseDevice } from '../native/fuse-device.ts';
 import { receivePacket, socketPair } from '../native/seqpacket.ts';
-import { Errno, SystemError } from '../shared/errno.ts';
+import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS, MsBit } from '../shared/service-protocol/ms-flags.ts';
 import { type Mount, type Mounter, type MountRequest, openFuseDevice } from './mounter.ts';
 
@@ -56,7 +56,7 @@ function run(words: readonly string[], socket?: number): void {
     env: { PATH: process.env.PATH, _FUSE_COMMFD: String(CHILD_SOCKET) },
     timeout: WAIT_MS,
   });
-  if (child.error !== undefined) throw child.error;
+  if (child.error !== undefined) throw new SystemError(errnoOf(child.error), 'run', PROGRAM);
   if (child.status !== 0)
     throw new SystemError(Errno.EPERM, PROGRAM, words.at(-1) ?? '', `exit status ${child.status}`);
 }

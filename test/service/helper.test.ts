@@ -418,6 +418,15 @@ describe('a caller without root', () => {
     expect(stderr).toContain('only root may');
   });
 
+  it('is told when fusermount3 is missing', async () => {
+    await listen([...mounting(), send(goodbye(1))]);
+    const args = [...dropToNobody, helperProgram, ...mountArguments()];
+    const { status, stderr } = await ending(new WatchedProcess('/usr/bin/setpriv', args, { PATH: room }));
+    expect(status).toBe(1);
+    expect(stderr).toContain('run fusermount3: ENOENT');
+    expect(mountLines()).toEqual([]);
+  });
+
   it('is told when /dev/fuse is closed to him', async () => {
     chmodSync('/dev/fuse', 0o600);
     await listen(begin);
