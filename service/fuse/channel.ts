@@ -9,9 +9,3 @@ export interface Channel {
   start(onReadable: (pollErrno: number) => void): void;
   close(): void;
 }
-
-/** Moves file data between device and kernel without it passing through JavaScript. */
-export interface DataMover {
-  /** Answers the READ request `unique` from `count` (device offset or -1 for zeros, length) pairs of bytes. */
-  replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
-}

@@ -52,13 +52,6 @@ function notImplemented(): number {
 
 const modify: Handle = (operations, request, reply) => operations.modify(request, reply);
 
-/** The session answers these itself. */
-export const INIT_ROW = row('INIT', 8, notImplemented);
-export const DESTROY_ROW = row('DESTROY', 0, (operations) => {
-  operations.destroy();
-  return Errno.OK;
-});
-
 const rows: readonly (readonly [number, OpcodeRow])[] = [
   [Opcode.LOOKUP, named('LOOKUP', 0, (operations, request, reply) => operations.lookup(request, reply))],
   [Opcode.FORGET, forgotten('FORGET')],
@@ -89,7 +82,8 @@ const rows: readonly (readonly [number, OpcodeRow])[] = [
   ],
   [Opcode.REMOVEXATTR, row('REMOVEXATTR', 0, modify)],
   [Opcode.FLUSH, row('FLUSH', 24, notImplemented)],
-  [Opcode.INIT, INIT_ROW],
+  // The session itself negotiates.
+  [Opcode.INIT, row('INIT', 8, notImplemented)],
   [Opcode.OPENDIR, row('OPENDIR', 8, (operations, request, reply) => operations.opendir(request, reply))],
   [Opcode.READDIR, row('READDIR', READ_IN.SIZE, (operations, request, reply) => operations.readdir(request, reply))],
   [Opcode.RELEASEDIR, row('RELEASEDIR', 24, succeed)],
@@ -99,7 +93,7 @@ const rows: readonly (readonly [number, OpcodeRow])[] = [
   // Every request is answered at once, or by a thread that reads the device and cannot be stopped half way.
   [Opcode.INTERRUPT, row('INTERRUPT', 8, notImplemented)],
   [Opcode.BMAP, row('BMAP', BMAP_IN.SIZE, (operations, request, reply) => operations.bmap(request, reply))],
-  [Opcode.DESTROY, DESTROY_ROW],
+  [Opcode.DESTROY, row('DESTROY', 0, (operations) => operations.destroy())],
   [Opcode.IOCTL, row('IOCTL', IOCTL_IN.SIZE, (operations, request, reply) => operations.ioctl(request, reply))],
   [Opcode.POLL, row('POLL', 24, notImplemented)],
   [Opcode.BATCH_FORGET, forgotten('BATCH_FORGET')],

@@ -19,7 +19,7 @@ export interface Operations {
   /** Before each of the handlers below. */
   beginRequest(): void;
   /** The kernel ends the session; nothing but the end of the connection follows. */
-  destroy(): void;
+  destroy(): number;
 
   readonly lookup: Handler;
   readonly getattr: Handler;

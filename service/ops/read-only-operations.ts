@@ -50,8 +50,9 @@ export class ReadOnlyOperations implements Operations {
     this.#engine.beginOperation();
   }
 
-  destroy(): void {
+  destroy(): number {
     this.#settings.destroyed();
+    return Errno.OK;
   }
 
   lookup(request: Request, reply: Reply): number {

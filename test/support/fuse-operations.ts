@@ -37,8 +37,9 @@ export class ScriptedOperations implements Operations {
     this.begun++;
   }
 
-  destroy(): void {
+  destroy(): number {
     this.destroyed++;
+    return Errno.OK;
   }
 
   #called(name: string): Handler {
