@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Opcode } from '../../service/fuse/abi.ts';
 import { ImageDirectory, imageBytes } from '../support/ext4-image.ts';
+import { parseReply, requestBytes } from '../support/fuse-client.ts';
 import { type MountedImage, mountBytes } from '../support/mounted-image.ts';
 
 const images = new ImageDirectory();
