@@ -94,6 +94,13 @@ const cases: readonly Case[] = [
     mount: ',data=journal',
     features: /journal_64bit/,
   },
+  {
+    name: 'a fast-commit area that nothing uses',
+    blockSize: 1024,
+    mkfs: ['-O', 'fast_commit'],
+    mount: ',data=journal',
+    features: /fast_commit/,
+  },
 ];
 
 /** Durable without writing anything to its home location, unlike sync. */

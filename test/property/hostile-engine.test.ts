@@ -71,3 +71,23 @@ test.each(bases)('no corrupted variant of $name crashes, hangs or bloats the eng
   expect(refusals).toBeGreaterThan(IMAGES_PER_BASE / 4);
   expect(peakBytes() - peakBefore).toBeLessThan(MAX_GROWTH_BYTES);
 });
+
+/** Byte offset of the first htree root in an image: "." of 12 bytes, ".." over the rest, then the header. */
+function htreeRootAt(bytes: Uint8Array, blockSize: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at < bytes.length; at += blockSize) {
+    const isDots = view.getUint16(at + 4, true) === 12 && view.getUint16(at + 16, true) === blockSize - 12;
+    if (isDots && view.getUint32(at + 0x18, true) === 0 && view.getUint8(at + 0x1d) === 8) return at;
+  }
+  throw new Error('the image has no indexed directory');
+}
+
+test('finding: two index entries that lead to one leaf do not send a listing backwards', () => {
+  const base = bases.find(({ name }) => name === '4k-htree-no-csum');
+  if (base === undefined) throw new Error('no such base image');
+  const bytes = base.bytes.slice();
+  const view = new DataView(bytes.buffer);
+  const entriesAt = htreeRootAt(bytes, 4096) + 0x20;
+  view.setUint32(entriesAt + 2 * 8 + 4, view.getUint32(entriesAt + 1 * 8 + 4, true), true);
+  expect(walkImage(bytes).refusals).toBeGreaterThan(walkImage(base.bytes).refusals);
+});

@@ -50,10 +50,18 @@ export class HostileImageMaker {
   make(seed: number): HostileImage {
     const random = new Prng(seed);
     this.#bytes.set(this.#base.bytes);
+    if (random.oneIn(40)) return this.#cutOff(seed, random);
     const kind = random.below(10);
     const description =
       kind < 8 ? this.#structured(random) : kind === 8 ? this.#scatter(random) : this.#misplace(random);
     return { seed, base: this.#base.name, bytes: this.#bytes, description };
+  }
+
+  /** A device shorter than its file system. */
+  #cutOff(seed: number, random: Prng): HostileImage {
+    const length = random.below(this.#bytes.length);
+    const description = `cut off after ${length} bytes`;
+    return { seed, base: this.#base.name, bytes: this.#bytes.subarray(0, length), description };
   }
 
   /** Fields of one to three structures get interesting values, and checksums that match them. */
