@@ -2,7 +2,7 @@ import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import type { JournalFile } from '../../service/ext4/journal/recovery.ts';
 import { referenceCrc32c } from './crc32c.ts';
 
-/** One journalled block. `escape` overrides what its first bytes ask for. */
+/** One journalled block; it is escaped when it begins with the journal's magic number. */
 export interface LoggedBlock {
   readonly blockNr: number;
   readonly data: Uint8Array;
