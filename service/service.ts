@@ -102,6 +102,7 @@ async function serve(mount: PreparedMount): Promise<number> {
   const pump = openDataPump(mount.fuseFd, device.dataFd, device.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const dataPath = new DataPath(filesystem, pump, options.offsetBytes, READ_BYTES_MAX);
   const operations = new ReadOnlyOperations(filesystem, dataPath, {
+    posixAcl: options.acl,
     minixDf: options.minixStatfs,
     warn: (text) => log.limitedError(text),
     destroyed: () => {},

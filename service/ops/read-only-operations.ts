@@ -14,6 +14,8 @@ import { statfs } from './statfs.ts';
 import { getxattr, listxattr } from './xattr.ts';
 
 export interface ReadOnlySettings {
+  /** Mount option acl: show access control lists. */
+  readonly posixAcl: boolean;
   /** Mount option minixdf: statfs counts the structures of the file system as space. */
   readonly minixDf: boolean;
   /** Takes one line about each object that can't be shown. */
@@ -102,11 +104,11 @@ export class ReadOnlyOperations implements Operations {
   }
 
   getxattr(request: Request, reply: Reply): number {
-    return getxattr(this.#engine, request, reply);
+    return getxattr(this.#engine, this.#settings.posixAcl, request, reply);
   }
 
   listxattr(request: Request, reply: Reply): number {
-    return listxattr(this.#engine, request, reply);
+    return listxattr(this.#engine, this.#settings.posixAcl, request, reply);
   }
 
   access(request: Request): number {

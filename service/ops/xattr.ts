@@ -10,19 +10,27 @@ import { inodeOf } from './nodes.ts';
 const XATTR_BYTES_MAX = 64 * 1024;
 
 const TRUSTED = new TextEncoder().encode('trusted.');
+const POSIX_ACL = new TextEncoder().encode('system.posix_acl_');
 
 /** GETXATTR. Without the feature the answer is the same for ever: ENOSYS makes the kernel stop asking. */
-export function getxattr(engine: Engine, request: Request, reply: Reply): number {
+export function getxattr(engine: Engine, posixAcl: boolean, request: Request, reply: Reply): number {
   if (!engine.superblock.hasCompat(Compat.EXT_ATTR)) return Errno.ENOSYS;
-  const value = engine.getXattr(inodeOf(engine, request.nodeId), request.name());
+  const name = request.name();
+  // As the kernel's ext4 with noacl. Programs like ls ask once and believe it for the whole mount.
+  if (!posixAcl && startsWith(name, 0, POSIX_ACL)) return Errno.EOPNOTSUPP;
+  const value = engine.getXattr(inodeOf(engine, request.nodeId), name);
   return value === null ? Errno.ENODATA : answer(value, request, reply);
 }
 
-/** LISTXATTR. As in the kernel's ext4, only the superuser gets to see that "trusted." attributes exist. */
-export function listxattr(engine: Engine, request: Request, reply: Reply): number {
+/**
+ * LISTXATTR. As in the kernel's ext4, only the superuser gets to see that "trusted." attributes exist, and
+ * nobody sees access control lists without the mount option acl.
+ */
+export function listxattr(engine: Engine, posixAcl: boolean, request: Request, reply: Reply): number {
   if (!engine.superblock.hasCompat(Compat.EXT_ATTR)) return Errno.ENOSYS;
   const names = engine.listXattrs(inodeOf(engine, request.nodeId));
-  return answer(request.uid === 0 ? names : withoutTrusted(names), request, reply);
+  if (request.uid === 0 && posixAcl) return answer(names, request, reply);
+  return answer(visibleNames(names, request.uid === 0, posixAcl), request, reply);
 }
 
 /** A size of 0 asks how large the value is. */
@@ -38,12 +46,14 @@ function answer(value: Uint8Array, request: Request, reply: Reply): number {
   return Errno.OK;
 }
 
-function withoutTrusted(names: Uint8Array): Uint8Array {
+function visibleNames(names: Uint8Array, trusted: boolean, posixAcl: boolean): Uint8Array {
   const kept = new Uint8Array(names.length);
   let length = 0;
   for (let start = 0; start < names.length; ) {
     const end = endOfName(names, start);
-    if (!startsWith(names, start, TRUSTED)) {
+    const isHidden =
+      (!trusted && startsWith(names, start, TRUSTED)) || (!posixAcl && startsWith(names, start, POSIX_ACL));
+    if (!isHidden) {
       kept.set(names.subarray(start, end), length);
       length += end - start;
     }

@@ -38,7 +38,7 @@ test.each(VARIANTS.map((variant, seed) => ({ ...variant, seed })))(
     const image = await makeVariant(variant, seed);
     const expected = await kernelSnapshot(room, image);
     const hash = sha256OfFile(image);
-    const mount = await mountFuse4fs(room, image, 'ro');
+    const mount = await mountFuse4fs(room, image, 'ro,acl');
     const actual = await takeSnapshot(mount.mountPoint);
     await mount.unmount();
     expect(summarize(compareSnapshots(expected, actual, FUSE_ALLOWANCES))).toEqual([]);

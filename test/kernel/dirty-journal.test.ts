@@ -143,7 +143,7 @@ async function replayedByKernel(image: string): Promise<TreeSnapshot> {
 }
 
 async function seenThroughOurMount(image: string, options: string): Promise<TreeSnapshot> {
-  const mount = await mountFuse4fs(room, image, options);
+  const mount = await mountFuse4fs(room, image, `${options},acl`);
   const snapshot = await takeSnapshot(mount.mountPoint);
   await mount.unmount();
   return snapshot;

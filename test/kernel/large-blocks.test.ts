@@ -85,7 +85,7 @@ test.each(CASES)(
     });
     const expected = belowRoot(await takeSnapshot(source));
     const hash = sha256OfFile(image);
-    const mount = await mountFuse4fs(room, image, 'ro');
+    const mount = await mountFuse4fs(room, image, 'ro,acl');
     const actual = belowRoot(await takeSnapshot(mount.mountPoint));
     await mount.unmount();
     const directorySize = { field: 'size', why: 'directory sizes are in units of blocks' };

@@ -339,6 +339,17 @@ test('mount -t fuse.ext4 goes through the socket-activated service', async () =>
     await service.waitForServiceEnd(10_000);
     expect(service.activator.output).toContain('died with code 0');
     expect(service.servicePids()).toEqual([]);
+    const refused = output([
+      'mount',
+      '-t',
+      'fuse.ext4',
+      '-o',
+      'ro',
+      file('noise.img', Buffer.alloc(1 << 20, 0x5a)),
+      mountPoint,
+    ]);
+    expect(refused.status).toBe(32);
+    expect(refused.text).toMatch(/magic|superblock/i);
   } finally {
     rmSync(link);
     await service.stop();

@@ -30,17 +30,18 @@ export interface MountedImage {
 }
 
 /** The image behind a session, after INIT with everything that a kernel offers. */
-export function mountBytes(bytes: Uint8Array, flags?: number): MountedImage {
+export function mountBytes(bytes: Uint8Array, flags?: number, posixAcl = true): MountedImage {
   const filesystem = openBytes(bytes);
   const log = new RecordingLog();
   const data = new RecordingDataReader();
   const operations = new ReadOnlyOperations(filesystem, data, {
+    posixAcl,
     minixDf: false,
     warn: (text) => log.limitedError(text),
     destroyed: () => {},
   });
   const channel = new FakeChannel();
-  void new Session(channel, operations, { posixAcl: true, trace: false, log }).serve();
+  void new Session(channel, operations, { posixAcl, trace: false, log }).serve();
   const client = new FuseClient(channel);
   client.init(45, flags);
   const walk = (path: string): number =>

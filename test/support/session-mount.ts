@@ -53,6 +53,7 @@ export class SessionMount {
     const pump = openDataPump(fuseFd, dataFd, directIoAlignment(dataFd), 4, READ_BYTES_MAX);
     const data = new DataPath(this.filesystem, pump, 0, READ_BYTES_MAX);
     const operations = new ReadOnlyOperations(this.filesystem, data, {
+      posixAcl: true,
       minixDf: false,
       warn: (text) => this.log.limitedError(text),
       destroyed: () => {},

@@ -21,6 +21,7 @@ beforeAll(() => {
   const content = images.file('content');
   writeFileSync(content, Buffer.alloc(5000, 'data'));
   writeFileSync(images.file('tiny'), 'tiny');
+  writeFileSync(images.file('acl'), ACL);
   const path = images.make(
     16 * 2 ** 20,
     ['-b', '1024', '-I', '256', '-O', 'inline_data,^has_journal', '-L', 'the label', '-U', UUID],
@@ -43,11 +44,37 @@ beforeAll(() => {
       'ea_set file user.note value',
       'ea_set file trusted.secret s',
       'ea_set file security.x y',
+      `ea_set -f ${images.file('acl')} dir system.posix_acl_access`,
+      'ea_set dir user.about value',
     ],
   );
   pristine = imageBytes(path);
   withoutXattrs = imageBytes(images.make(4 * 2 ** 20, ['-O', '^ext_attr,^has_journal']));
 });
+
+/** As setxattr(2) takes it: version 2, then tag, permissions and id of owner, user 1000, group, mask and others. */
+const ACL = new Uint8Array(
+  [
+    [2, 0],
+    [1, 7, 0xffffffff],
+    [2, 5, 1000],
+    [4, 5, 0xffffffff],
+    [16, 7, 0xffffffff],
+    [32, 5, 0xffffffff],
+  ].flatMap(([tag, permissions, id]) => [
+    ...u16Bytes(tag),
+    ...u16Bytes(permissions),
+    ...(id === undefined ? [] : u32Bytes(id)),
+  ]),
+);
+
+function u16Bytes(value: number): number[] {
+  return [value & 255, value >>> 8];
+}
+
+function u32Bytes(value: number): number[] {
+  return [...u16Bytes(value & 0xffff), ...u16Bytes(value >>> 16)];
+}
 
 const UUID = '11223344-5566-7788-99aa-bbccddeeff00';
 
@@ -332,6 +359,18 @@ describe('GETXATTR and LISTXATTR', () => {
     expect(getxattr('system.posix_acl_access', 100).errno).toBe(Errno.ENODATA);
     expect(getxattr('system.data', 100).errno).toBe(Errno.EOPNOTSUPP);
     expect(getxattr('whatever', 100).errno).toBe(Errno.EOPNOTSUPP);
+  });
+
+  it('know no access control lists on a mount without acl', () => {
+    const mounted = mountBytes(pristine, undefined, false);
+    const node = mounted.walk('dir');
+    const acl = (size: number) =>
+      mounted.client.call(Opcode.GETXATTR, node, body(u32(size), u32(0), cString('system.posix_acl_access')));
+    expect(acl(100).errno).toBe(Errno.EOPNOTSUPP);
+    const names = mounted.client.call(Opcode.LISTXATTR, node, body(u32(1000), u32(0)), { uid: 0, gid: 0 });
+    expect(text(names.payload)).toBe('user.about\0');
+    const shown = call(Opcode.LISTXATTR, image.walk('dir'), u32(1000), u32(0));
+    expect(text(shown.payload)).toContain('system.posix_acl_access\0');
   });
 
   it('list names with a NUL each, "trusted." for the superuser only', () => {
