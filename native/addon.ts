@@ -53,6 +53,7 @@ export interface Addon {
     fd: number,
     requestBytes: number,
     replyBytes: number,
+    spinMicroseconds: number,
   ) => RawFuseChannel;
   DataPump: new (
     channelFd: number,

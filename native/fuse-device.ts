@@ -6,10 +6,18 @@ import { setNonBlocking } from './descriptor.ts';
 /** The /dev/fuse end of a mount: nonblocking, driven by the event loop. See RawFuseChannel for the contract. */
 export type FuseChannel = RawFuseChannel;
 
-/** Takes over `fd` (it is made nonblocking and closed by `close`). Sizes are bytes. */
-export function openFuseChannel(fd: number, requestBytes: number, replyBytes: number): FuseChannel {
+/**
+ * Takes over `fd` (it is made nonblocking and closed by `close`). Sizes are bytes. After a reply, `exchange`
+ * waits up to `spinMicroseconds` for the next request, as long as that often pays off.
+ */
+export function openFuseChannel(
+  fd: number,
+  requestBytes: number,
+  replyBytes: number,
+  spinMicroseconds: number,
+): FuseChannel {
   setNonBlocking(fd, true);
-  return new addon.FuseChannel(fd, requestBytes, replyBytes);
+  return new addon.FuseChannel(fd, requestBytes, replyBytes, spinMicroseconds);
 }
 
 /** Threads that answer READ requests from the device. See RawDataPump for the contract. */

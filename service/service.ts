@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { basename } from 'node:path';
 import { crc32c } from '../native/crc32c.ts';
-import { type FuseChannel, openDataPump, openFuseChannel } from '../native/fuse-device.ts';
+import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { LineLimiter, Log, standardStreams } from '../shared/log.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
@@ -10,7 +10,7 @@ import { type BackingDevice, openBackingDevice } from './backing-device.ts';
 import { containProcess } from './containment.ts';
 import { CorruptionError } from './ext4/errors.ts';
 import { Filesystem } from './ext4/filesystem.ts';
-import { READ_BYTES_MAX, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
+import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
 import { Session } from './fuse/session.ts';
 import { openServiceSession, type ServiceSession } from './handshake.ts';
 import { DataPath } from './iomap/data-path.ts';
@@ -22,7 +22,9 @@ const ROOT_UID = 0;
 const CACHE_BYTES_MAX_DEFAULT = 32 * 2 ** 20;
 /** Default share of the machine's memory for the metadata cache. */
 const CACHE_MEMORY_SHARE = 20;
-const DATA_THREADS = 6;
+const DATA_THREADS = 4;
+/** Longer than a client takes to come back with its next request, shorter than two wake-ups across CPUs. */
+const SPIN_MICROSECONDS = 25;
 
 /** Everything a mount needs, set up but not live yet. */
 interface PreparedMount {
@@ -98,7 +100,7 @@ function openFilesystem(device: BackingDevice, options: Options, log: Log): File
 /** Answers the kernel until the file system is unmounted. */
 async function serve(mount: PreparedMount): Promise<number> {
   const { options, log, device, filesystem } = mount;
-  const channel: FuseChannel = openFuseChannel(mount.fuseFd, REQUEST_BUFFER_BYTES, READ_BYTES_MAX + 4096);
+  const channel = openFuseChannel(mount.fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS);
   const pump = openDataPump(mount.fuseFd, device.dataFd, device.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const dataPath = new DataPath(filesystem, pump, options.offsetBytes, READ_BYTES_MAX);
   const operations = new ReadOnlyOperations(filesystem, dataPath, {

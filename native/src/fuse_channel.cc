@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "readable_watcher.h"
 #include "registration.h"
+#include "spin_wait.h"
 #include "system_call.h"
 
 namespace {
@@ -18,6 +19,7 @@ static_assert(kWriteHeaderBytes == 80);
 /** The kernel refuses smaller read buffers, whatever was negotiated. */
 constexpr double kMinRequestBytes = FUSE_MIN_READ_BUFFER;
 constexpr double kMaxBufferBytes = 1 << 28;
+constexpr double kMaxSpinMicroseconds = 1000;
 
 class FuseChannel : public Napi::ObjectWrap<FuseChannel> {
  public:
@@ -45,6 +47,7 @@ class FuseChannel : public Napi::ObjectWrap<FuseChannel> {
   size_t replyBytes_ = 0;
   std::shared_ptr<AlignedMemory> requestMemory_;
   std::shared_ptr<AlignedMemory> replyMemory_;
+  SpinWait spin_{0};
   ReadableWatcher* watcher_ = nullptr;
 };
 
@@ -53,6 +56,7 @@ FuseChannel::FuseChannel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const int fd = args.Descriptor(0, "fd");
   requestBytes_ = static_cast<size_t>(args.Integer(1, "requestBytes", kMinRequestBytes, kMaxBufferBytes));
   replyBytes_ = static_cast<size_t>(args.Integer(2, "replyBytes", sizeof(fuse_out_header), kMaxBufferBytes));
+  spin_ = SpinWait(1000 * static_cast<int64_t>(args.Integer(3, "spinMicroseconds", 0, kMaxSpinMicroseconds)));
   if (args.Invalid()) return;
   requestMemory_ = AlignedMemory::Allocate(kPageBytes + requestBytes_);
   replyMemory_ = AlignedMemory::Allocate(replyBytes_);
@@ -97,7 +101,9 @@ Napi::Value FuseChannel::Exchange(const Napi::CallbackInfo& info) {
     // ENOENT: the requester was interrupted and does not wait for this reply any more.
     if (failure < 0 && failure != -ENOENT) return NumberOf(args.Env(), failure);
   }
-  return NumberOf(args.Env(), ReadRequest());
+  long length = ReadRequest();
+  if (length == 0 && replyLength > 0) length = spin_.Until([this] { return ReadRequest(); });
+  return NumberOf(args.Env(), length);
 }
 
 Napi::Value FuseChannel::Send(const Napi::CallbackInfo& info) {

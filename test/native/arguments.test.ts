@@ -50,7 +50,7 @@ const good: Record<string, unknown[]> = {
   becomeUser: [1, 1],
   crc32c: [0, bytes, 0, 8],
   crc32cPortable: [0, bytes, 0, 8],
-  FuseChannel: [FD, 65_536, 4096],
+  FuseChannel: [FD, 65_536, 4096, 0],
   DataPump: [FD, FD, 512, 1, 4096],
 };
 const WITHOUT_ARGUMENTS = ['socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
@@ -92,8 +92,9 @@ describe('wrong arguments', () => {
   });
 
   it.each([
-    ['a FUSE request buffer below the kernel minimum', 'FuseChannel', [FD, 4096, 4096]],
-    ['a reply buffer without room for a header', 'FuseChannel', [FD, 65_536, 8]],
+    ['a FUSE request buffer below the kernel minimum', 'FuseChannel', [FD, 4096, 4096, 0]],
+    ['a reply buffer without room for a header', 'FuseChannel', [FD, 65_536, 8, 0]],
+    ['a wait of more than a millisecond', 'FuseChannel', [FD, 65_536, 4096, 1001]],
     ['an alignment that is no power of two', 'DataPump', [FD, FD, 513, 1, 4096]],
     ['a pump without threads', 'DataPump', [FD, FD, 512, 0, 4096]],
     ['user id 0', 'becomeUser', [0, 1]],
@@ -135,7 +136,7 @@ describe('methods', () => {
   });
 
   it('of the channel refuse lengths beyond their buffers', () => {
-    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096);
+    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0);
     onTestFinished(() => channel.close());
     for (const length of [-1, 4097, 0.5, Number.NaN]) expect(() => channel.exchange(length)).toThrow(TypeError);
     expect(() => channel.send(new Uint8Array(8), 9)).toThrow(TypeError);
@@ -146,11 +147,11 @@ describe('methods', () => {
     const fd = openSync('/dev/null', 'r');
     onTestFinished(() => closeSync(fd));
     const pump = new addon.DataPump(FD, fd, 1, 1, 4096);
-    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096);
+    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0);
     for (const self of [pump, {}, undefined, Object.create(channel)])
       expect(() => Reflect.apply(channel.exchange, self, [0])).toThrow(TypeError);
     expect(() => Reflect.apply(pump.replyRead, channel, [0, 0, segments, 1])).toThrow(TypeError);
-    expect(() => Reflect.apply(addon.FuseChannel, undefined, [FD, 65_536, 4096])).toThrow(TypeError);
+    expect(() => Reflect.apply(addon.FuseChannel, undefined, [FD, 65_536, 4096, 0])).toThrow(TypeError);
     channel.close();
     pump.close();
   });

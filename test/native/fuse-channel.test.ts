@@ -191,7 +191,7 @@ describe('a file system served through the channel and the pump', () => {
 });
 
 describe('the channel', () => {
-  const openChannel = () => openFuseChannel(openSync('/dev/fuse', constants.O_RDWR), 65_536, 4096);
+  const openChannel = () => openFuseChannel(openSync('/dev/fuse', constants.O_RDWR), 65_536, 4096, 0);
 
   it('places the payload of a WRITE on a page', () => {
     const image = join(scratchDirectory(), 'image');
@@ -243,12 +243,12 @@ describe('the channel', () => {
   });
 
   it('reports a descriptor that cannot be polled, and refuses one that is not open', () => {
-    const channel = openFuseChannel(openSync('/etc/passwd', 'r'), 65_536, 4096);
+    const channel = openFuseChannel(openSync('/etc/passwd', 'r'), 65_536, 4096, 0);
     const errnos: number[] = [];
     channel.start((errno) => errnos.push(errno));
     expect(errnos).toEqual([Errno.EPERM]);
     channel.close();
-    expect(() => openFuseChannel(9999, 65_536, 4096)).toThrow(expect.objectContaining({ errno: Errno.EBADF }));
+    expect(() => openFuseChannel(9999, 65_536, 4096, 0)).toThrow(expect.objectContaining({ errno: Errno.EBADF }));
   });
 
   it('can be cloned from a mounted one, and from nothing else', () => {

@@ -49,7 +49,7 @@ export class SessionMount {
     });
     this.mountPoint = mkdtempSync(join(tmpdir(), 'fuse4fs-session-'));
     const fuseFd = mountFuse(image, this.mountPoint);
-    const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES);
+    const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, 0);
     const pump = openDataPump(fuseFd, dataFd, directIoAlignment(dataFd), 4, READ_BYTES_MAX);
     const data = new DataPath(this.filesystem, pump, 0, READ_BYTES_MAX);
     const operations = new ReadOnlyOperations(this.filesystem, data, {
