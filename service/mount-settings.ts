@@ -7,16 +7,11 @@ import { UsageError } from './usage-error.ts';
 /** "service": a contained process without a path to call its own. "direct": started from a command line. */
 export type StartMode = 'service' | 'direct';
 
-/** What to do on finding the file system damaged. Null: as its superblock says. */
-const ERRORS_BEHAVIORS = ['continue', 'remount-ro', 'panic'] as const;
-export type ErrorsBehavior = (typeof ERRORS_BEHAVIORS)[number];
-
 /** Where mappings go to a kernel that knows iomap. */
 export type IomapChoice = 'require' | 'never' | 'default';
 
 const OOM_SCORE_ADJUST_DEFAULT = -500;
 const OOM_SCORE_ADJUST_LIMIT = 1000;
-const FLUSH_INTERVAL_SECONDS_DEFAULT = 30;
 const CACHE_BYTES_MAX = 2 ** 31 - 1;
 
 /** The words of all `-o` lists, applied one after the other: the last one wins. */
@@ -25,22 +20,18 @@ export class MountSettings {
   kernel = false;
   debug = false;
   msFlags: number = MS_FLAGS_DEFAULT;
-  errors: ErrorsBehavior | null = null;
   acl = false;
   minixStatfs = false;
+  /** The kernel does not check permissions. */
   fakeRoot = false;
   defaultNames = true;
   noRecovery = false;
   offsetBytes = 0;
   oomScoreAdjust = OOM_SCORE_ADJUST_DEFAULT;
-  directIo = false;
   lockFile: ByteString | null = null;
   cacheSizeBytes: number | null = null;
-  flushIntervalSeconds = FLUSH_INTERVAL_SECONDS_DEFAULT;
   traceOperations = false;
-  timing = false;
   iomap: IomapChoice = 'default';
-  iomapCache = true;
   superblockKiB: number | null = null;
   fsname: ByteString | null = null;
   subtype: ByteString | null = null;
@@ -151,44 +142,28 @@ const WORDS = new Map<string, (settings: MountSettings) => void>(
     noload: (settings) => {
       settings.noRecovery = true;
     },
-    directio: (settings) => {
-      settings.directIo = true;
-    },
-    direct: (settings) => {
-      settings.directIo = true;
-    },
     fuse4fs_debug: (settings) => {
       settings.traceOperations = true;
     },
-    timing: (settings) => {
-      settings.timing = true;
-    },
     iomap: (settings) => {
       settings.iomap = 'require';
-    },
-    iomap_cache: (settings) => {
-      settings.iomapCache = true;
-    },
-    noiomap_cache: (settings) => {
-      settings.iomapCache = false;
     },
   } satisfies Record<string, (settings: MountSettings) => void>),
 );
 
 type SetValue = (settings: MountSettings, value: ByteString, option: MountOption) => void;
 
-const setFlushInterval: SetValue = (settings, value, option) => {
+/** Only checked: what is never written needs no flushing, and damage is answered request by request. */
+const checkFlushInterval: SetValue = (_settings, value, option) => {
   if (!/^\d{1,7}$/.test(value)) throw optionError(option, 'unrecognized flush interval');
-  settings.flushIntervalSeconds = Number(value);
+};
+const checkErrorsBehavior: SetValue = (_settings, value, option) => {
+  if (!/^(continue|remount-ro|panic)$/.test(value)) throw optionError(option, 'unknown errors behavior');
 };
 
 const VALUES = new Map<string, SetValue>(
   Object.entries({
-    errors: (settings, value, option) => {
-      const behavior = ERRORS_BEHAVIORS.find((known) => known === value);
-      if (behavior === undefined) throw optionError(option, 'unknown errors behavior');
-      settings.errors = behavior;
-    },
+    errors: checkErrorsBehavior,
     offset: (settings, value, option) => {
       const bytes = parseSize(value);
       if (bytes === null) throw optionError(option, 'not a number of bytes');
@@ -210,8 +185,8 @@ const VALUES = new Map<string, SetValue>(
         throw optionError(option, 'cache size must be between 1 block and 2GB');
       settings.cacheSizeBytes = bytes;
     },
-    flush_interval: setFlushInterval,
-    commit: setFlushInterval,
+    flush_interval: checkFlushInterval,
+    commit: checkFlushInterval,
     iomap: (settings, value, option) => {
       if (value === '1') settings.iomap = 'require';
       else if (value === '0') settings.iomap = 'never';
@@ -260,16 +235,16 @@ const SILENT_WORDS = new Set<string>([
     'remount',
   ],
   ...['relatime', 'norelatime', 'strictatime', 'nostrictatime', 'lazytime', 'nolazytime', 'silent', 'loud'],
-  ...['user_xattr', 'nouser_xattr', 'noblock_validity', 'nodelalloc'],
+  ...['user_xattr', 'nouser_xattr', 'noblock_validity', 'nodelalloc', 'direct', 'directio'],
 ]);
 
-/** Of the kernel's ext4 and of libfuse: they tune writing, or threads that this server doesn't have. */
+/** Of the kernel's ext4, of libfuse and of fuse2fs: they tune writing, threads or iomap, which this server doesn't have. */
 const WORDS_WITHOUT_EFFECT = new Set<string>([
   ...['barrier', 'nobarrier', 'discard', 'nodiscard', 'delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],
   ...['auto_da_alloc', 'noauto_da_alloc', 'journal_checksum', 'nojournal_checksum', 'journal_async_commit'],
   ...['grpid', 'bsdgroups', 'nogrpid', 'sysvgroups', 'init_itable', 'noinit_itable', 'i_version', 'iversion'],
   ...['noiversion', 'prefetch_block_bitmaps', 'no_prefetch_block_bitmaps', 'nombcache', 'no_mbcache', 'noquota'],
-  ...['auto_unmount', 'clone_fd', 'foreground'],
+  ...['auto_unmount', 'clone_fd', 'foreground', 'timing', 'iomap_cache', 'noiomap_cache'],
 ]);
 
 const NUMBER = /^\d{1,10}$/;

@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { type MountOption, mountOption, splitMountOptions } from '../shared/mount-options.ts';
 import { type ByteString, fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
-import { type ErrorsBehavior, type IomapChoice, MountSettings, type StartMode } from './mount-settings.ts';
+import { type IomapChoice, MountSettings, type StartMode } from './mount-settings.ts';
 import { UsageError } from './usage-error.ts';
 import { programVersion } from './version.ts';
 
@@ -17,29 +17,20 @@ export interface Options {
   readonly source: ByteString;
   readonly foreground: boolean;
   readonly debug: boolean;
-  readonly singleThread: boolean;
   readonly readOnly: boolean;
   readonly kernel: boolean;
-  readonly errors: ErrorsBehavior | null;
   readonly acl: boolean;
   /** statfs counts the file system's own blocks as part of its size. */
   readonly minixStatfs: boolean;
-  /** Every caller counts as superuser. */
-  readonly fakeRoot: boolean;
   readonly noRecovery: boolean;
   /** Where the file system begins on the device. */
   readonly offsetBytes: number;
   readonly oomScoreAdjust: number;
-  readonly directIo: boolean;
   readonly lockFile: ByteString | null;
   /** Null: choose by the machine's memory. */
   readonly cacheSizeBytes: number | null;
-  /** 0: no flushing in the background. */
-  readonly flushIntervalSeconds: number;
   readonly traceOperations: boolean;
-  readonly timing: boolean;
   readonly iomap: IomapChoice;
-  readonly iomapCache: boolean;
   /** Where the superblock to use lies, in units of 1 KiB; null for the primary. */
   readonly superblockKiB: number | null;
   /** MS_* bits for the mount. */
@@ -55,7 +46,6 @@ export interface Options {
 interface Switches {
   foreground: boolean;
   debug: boolean;
-  singleThread: boolean;
   words: MountOption[];
   mtab: ByteString[];
 }
@@ -71,7 +61,7 @@ export function parseCommandLine(
   mode: StartMode,
   mayAllowOther = true,
 ): Options {
-  const switches: Switches = { foreground: mode === 'service', debug: false, singleThread: false, words: [], mtab: [] };
+  const switches: Switches = { foreground: mode === 'service', debug: false, words: [], mtab: [] };
   const [device, mountPoint] = parseSwitches(words, switches);
   if (device === undefined || device === '') throw new UsageError("fuse4fs: missing device/image; see 'fuse4fs -h'");
   if (mountPoint === undefined || mountPoint === '')
@@ -106,24 +96,17 @@ function optionsOf(
     source: settings.fsname ?? (settings.defaultNames ? device : shownType),
     foreground: switches.foreground || debug,
     debug,
-    singleThread: switches.singleThread,
     readOnly: (msFlags & MsBit.RDONLY) !== 0,
     kernel: settings.kernel,
-    errors: settings.errors,
     acl: settings.acl,
     minixStatfs: settings.minixStatfs,
-    fakeRoot: settings.fakeRoot,
     noRecovery: settings.noRecovery,
     offsetBytes: settings.offsetBytes,
     oomScoreAdjust: settings.oomScoreAdjust,
-    directIo: settings.directIo,
     lockFile: settings.lockFile,
     cacheSizeBytes: settings.cacheSizeBytes,
-    flushIntervalSeconds: settings.flushIntervalSeconds,
     traceOperations: settings.traceOperations,
-    timing: settings.timing,
     iomap: settings.iomap,
-    iomapCache: settings.iomapCache,
     superblockKiB: settings.superblockKiB,
     msFlags,
     kernelOptions: [...settings.kernelOptions.values()],
@@ -168,9 +151,7 @@ function commandLine(switches: Switches): Command {
   onSwitch('-d', 'trace FUSE requests (implies -f)', () => {
     switches.debug = true;
   });
-  onSwitch('-s', 'accepted; requests are handled by a single thread anyway', () => {
-    switches.singleThread = true;
-  });
+  onSwitch('-s', 'accepted; requests are handled by a single thread anyway', () => {});
   onSwitch('-r', 'read-only, same as -o ro', () => {
     switches.words.push(mountOption(toByteString('ro')));
   });
@@ -199,7 +180,7 @@ Mount options:
   errors=BEHAVIOR            continue, remount-ro or panic when the file system is damaged
   acl, noacl                 POSIX access control lists
   minixdf, bsddf             what statfs counts as the size of the file system
-  fakeroot                   every user is treated as root
+  fakeroot                   permissions are not checked
   no_default_opts            don't name device and type in mount tables
   norecovery, noload         don't replay the journal
   offset=BYTES[kmg]          the file system starts here
