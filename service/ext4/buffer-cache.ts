@@ -26,7 +26,6 @@ export const BlockCheck = Object.freeze({
   DIRECTORY_LEAF: 2,
   HTREE_NODE: 4,
   XATTR_BLOCK: 8,
-  INODE_TABLE: 16,
   GROUP_DESCRIPTORS: 32,
   /** Not a verification: the block's names are as they were when a listing sorted them. */
   SORTED_NAMES: 64,

@@ -4,16 +4,13 @@ import type { Superblock } from './layout/superblock.ts';
 
 /** Names as the ext4 tools print them, where they differ from our constants. */
 const toolNames: Readonly<Record<string, string>> = Object.freeze({
-  IMAGIC_INODES: 'imagic_inodes',
-  EXTENTS: 'extents',
+  EXTENTS: 'extent',
   BIT64: '64bit',
   RECOVER: 'needs_recovery',
   GDT_CSUM: 'uninit_bg',
-  EXTRA_ISIZE: 'extra_isize',
   CSUM_SEED: 'metadata_csum_seed',
   LARGEDIR: 'large_dir',
   READONLY: 'read-only',
-  ORPHAN_PRESENT: 'orphan_present',
 });
 
 type FeatureWord = Readonly<Record<string, number>>;

@@ -109,13 +109,6 @@ export class IndexCursor {
     return upper !== HASH_END && (upper & 1) !== 0;
   }
 
-  get isFirstLeaf(): boolean {
-    for (let level = 0; level < this.#levels; level++) {
-      if (this.#frames[level].index !== 0) return false;
-    }
-    return true;
-  }
-
   /** Goes to the next leaf in hash order; false at the end. */
   next(ctx: Ext4Context, dir: Inode): boolean {
     const level = this.#levelWithNext();

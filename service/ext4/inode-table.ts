@@ -118,8 +118,6 @@ export class InodeTable {
     if (isDevice(inode)) decodeDevice(inode, view, at);
     inode.xattrBlock =
       u32le(view, at + I.i_file_acl_lo) + (this.#bit64 ? u16le(view, at + I.i_file_acl_high) * 2 ** 32 : 0);
-    inode.deletionTime = u32le(view, at + I.i_dtime);
-    inode.versionLow = u32le(view, at + I.i_version);
   }
 
   #checkExtraSize(inode: Inode, view: DataView, at: number): void {
@@ -168,7 +166,6 @@ export class InodeTable {
       inode.gid += u16le(view, at + I.i_gid_high) * 2 ** 16;
     }
     if (this.#projects && this.#fits(inode, I.i_projid + 4)) inode.projectId = u32le(view, at + I.i_projid);
-    if (this.#fits(inode, I.i_version_hi + 4)) inode.versionHigh = u32le(view, at + I.i_version_hi);
   }
 
   #decodeSizes(inode: Inode, view: DataView, at: number): void {

@@ -32,11 +32,7 @@ export class Inode {
   crtimeSec = 0;
   crtimeNsec = 0;
   hasCrtime = false;
-  deletionTime = 0;
   projectId = 0;
-  /** i_version: a counter that may use all 64 bits. For EA inodes: the reference count. */
-  versionLow = 0;
-  versionHigh = 0;
   /** Device number of device files. */
   rdevMajor = 0;
   rdevMinor = 0;

@@ -4,7 +4,7 @@ import type { Geometry } from './geometry.ts';
 import type { GroupDescriptors } from './group-descriptors.ts';
 import { Incompat, RoCompat } from './layout/features.ts';
 
-/** Sizes in blocks; `filesystemId` is the UUID folded to 64 bits, as two words. */
+/** Sizes in blocks. */
 export class StatFs {
   blockSize = 0;
   blocks = 0;
@@ -13,8 +13,6 @@ export class StatFs {
   files = 0;
   filesFree = 0;
   nameMax = 255;
-  filesystemIdLow = 0;
-  filesystemIdHigh = 0;
 }
 
 /** Above this many groups (2^20 of 128 MiB are 128 TiB) the superblock's own counters are believed. */
@@ -59,9 +57,6 @@ export class SpaceAccount {
     out.blocksAvailable = Math.max(0, out.blocksFree - reserved);
     out.files = superblock.inodesCount;
     out.filesFree = Math.min(superblock.inodesCount, this.#free.inodes);
-    const uuid = new DataView(superblock.uuid.buffer, superblock.uuid.byteOffset, 16);
-    out.filesystemIdLow = (uuid.getUint32(0, true) ^ uuid.getUint32(8, true)) >>> 0;
-    out.filesystemIdHigh = (uuid.getUint32(4, true) ^ uuid.getUint32(12, true)) >>> 0;
   }
 
   #growthReserve(): number {

@@ -28,10 +28,6 @@ export class RecoveredBlocks implements BlockRedirect {
     return this.#copies.keys();
   }
 
-  has(blockNr: number): boolean {
-    return this.#copies.has(blockNr);
-  }
-
   /** Device block that holds the newest copy of `blockNr`, or -1 when the home location is current. */
   newestCopy(blockNr: number): number {
     const copy = this.#copies.get(blockNr);

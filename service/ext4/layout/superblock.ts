@@ -1,4 +1,4 @@
-import { u8, u16le, u32le, u64le } from '../../../shared/bytes.ts';
+import { u8, u16le, u32le } from '../../../shared/bytes.ts';
 
 /** Superblock, little endian, 1024 bytes (kernel docs: ext4, "Super Block"). */
 export const SUPERBLOCK = Object.freeze({
@@ -80,7 +80,7 @@ export const SuperblockState = Object.freeze({ CLEAN: 1, ERROR: 2, ORPHANS: 4 })
 /** s_flags bits: how directory hashes treat bytes above 0x7f. */
 export const SuperblockFlag = Object.freeze({ SIGNED_HASH: 1, UNSIGNED_HASH: 2 });
 
-/** The superblock's fields, decoded. Sizes in bytes where named so, else in blocks or clusters as on disk. */
+/** The superblock's fields that anybody needs, decoded. Sizes in bytes where named so, else in blocks or clusters as on disk. */
 export class Superblock {
   readonly magic: number;
   readonly inodesCount: number;
@@ -95,8 +95,6 @@ export class Superblock {
   readonly clustersPerGroup: number;
   readonly inodesPerGroup: number;
   readonly state: number;
-  readonly errors: number;
-  readonly creatorOs: number;
   readonly revLevel: number;
   readonly firstInode: number;
   readonly inodeSizeBytes: number;
@@ -107,7 +105,6 @@ export class Superblock {
   readonly volumeName: Uint8Array;
   readonly reservedGdtBlocks: number;
   readonly journalInode: number;
-  readonly journalDevice: number;
   readonly lastOrphan: number;
   /** Four words, as the hash functions take them. */
   readonly hashSeed: Uint32Array;
@@ -119,16 +116,12 @@ export class Superblock {
   readonly defaultMountOptions: number;
   readonly firstMetaBlockGroup: number;
   readonly flags: number;
-  readonly minExtraIsize: number;
-  readonly mmpBlock: number;
   readonly logGroupsPerFlex: number;
   readonly checksumType: number;
-  readonly errorCount: number;
   readonly overheadClusters: number;
   /** The two groups that hold superblock backups under sparse_super2. */
   readonly backupGroups: readonly [number, number];
   readonly checksumSeedField: number;
-  readonly orphanFileInode: number;
   readonly checksum: number;
 
   constructor(view: DataView, at: number) {
@@ -154,8 +147,6 @@ export class Superblock {
     this.clustersPerGroup = u32(o.s_clusters_per_group);
     this.inodesPerGroup = u32(o.s_inodes_per_group);
     this.state = u16(o.s_state);
-    this.errors = u16(o.s_errors);
-    this.creatorOs = u32(o.s_creator_os);
     this.revLevel = u32(o.s_rev_level);
     this.firstInode = this.revLevel === 0 ? 11 : u32(o.s_first_ino);
     this.inodeSizeBytes = this.revLevel === 0 ? 128 : u16(o.s_inode_size);
@@ -165,7 +156,6 @@ export class Superblock {
     this.volumeName = bytes(o.s_volume_name, 16);
     this.reservedGdtBlocks = u16(o.s_reserved_gdt_blocks);
     this.journalInode = u32(o.s_journal_inum);
-    this.journalDevice = u32(o.s_journal_dev);
     this.lastOrphan = u32(o.s_last_orphan);
     this.hashSeed = words(o.s_hash_seed, 4);
     this.defaultHashVersion = u8(view, at + o.s_def_hash_version);
@@ -175,15 +165,11 @@ export class Superblock {
     this.defaultMountOptions = u32(o.s_default_mount_opts);
     this.firstMetaBlockGroup = u32(o.s_first_meta_bg);
     this.flags = u32(o.s_flags);
-    this.minExtraIsize = u16(o.s_min_extra_isize);
-    this.mmpBlock = u64le(view, at + o.s_mmp_block);
     this.logGroupsPerFlex = u8(view, at + o.s_log_groups_per_flex);
     this.checksumType = u8(view, at + o.s_checksum_type);
-    this.errorCount = u32(o.s_error_count);
     this.overheadClusters = u32(o.s_overhead_clusters);
     this.backupGroups = [u32(o.s_backup_bgs), u32(o.s_backup_bgs + 4)];
     this.checksumSeedField = u32(o.s_checksum_seed);
-    this.orphanFileInode = u32(o.s_orphan_file_inum);
     this.checksum = u32(o.s_checksum);
   }
 
