@@ -107,7 +107,6 @@ async function serve(mount: PreparedMount): Promise<number> {
     posixAcl: options.acl,
     minixDf: options.minixStatfs,
     warn: (text) => log.limitedError(text),
-    destroyed: () => {},
   });
   const fuse = new Session(channel, operations, {
     posixAcl: options.acl,

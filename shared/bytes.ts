@@ -3,7 +3,7 @@
  * (ext4), big endian (jbd2, service packets) and the host's own (FUSE). The name always says which.
  *
  * 64-bit quantities are numbers: everything we count stays below 2^53. `u64*` returns a rounded
- * number above that; use `u64leIsSafe` where the value comes from outside and must be refused.
+ * number above that, which is still above that: compare what comes from outside with a bound first.
  */
 
 const HOST_IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
@@ -16,8 +16,6 @@ export const u32le = (view: DataView, at: number): number => view.getUint32(at, 
 export const i32le = (view: DataView, at: number): number => view.getInt32(at, true);
 export const u64le = (view: DataView, at: number): number =>
   view.getUint32(at + 4, true) * TWO_POW_32 + view.getUint32(at, true);
-/** True when the 64-bit value at `at` is exactly representable as a number (below 2^53). */
-export const u64leIsSafe = (view: DataView, at: number): boolean => view.getUint32(at + 4, true) < 2 ** 21;
 
 export const u16be = (view: DataView, at: number): number => view.getUint16(at, false);
 export const u32be = (view: DataView, at: number): number => view.getUint32(at, false);

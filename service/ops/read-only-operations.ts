@@ -20,8 +20,6 @@ export interface ReadOnlySettings {
   readonly minixDf: boolean;
   /** Takes one line about each object that can't be shown. */
   readonly warn: (text: string) => void;
-  /** The kernel has ended the session: the device may be given up. */
-  readonly destroyed: () => void;
 }
 
 /**
@@ -53,7 +51,6 @@ export class ReadOnlyOperations implements Operations {
   }
 
   destroy(): number {
-    this.#settings.destroyed();
     return Errno.OK;
   }
 

@@ -38,7 +38,6 @@ export function mountBytes(bytes: Uint8Array, flags?: number, posixAcl = true): 
     posixAcl,
     minixDf: false,
     warn: (text) => log.limitedError(text),
-    destroyed: () => {},
   });
   const channel = new FakeChannel();
   void new Session(channel, operations, { posixAcl, trace: false, log }).serve();

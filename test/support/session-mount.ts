@@ -56,7 +56,6 @@ export class SessionMount {
       posixAcl: true,
       minixDf: false,
       warn: (text) => this.log.limitedError(text),
-      destroyed: () => {},
     });
     this.session = new Session(channel, operations, { posixAcl: true, trace: false, log: this.log });
     this.#served = this.session.serve();
