@@ -14,9 +14,10 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Filesystem } from '../../service/ext4/filesystem.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
+import { e2fsprogs } from '../support/e2fsprogs.ts';
 import { openImage } from '../support/ext4-image.ts';
 import { blockOf } from '../support/journal-builder.ts';
-import { compareWithReplay, e2fsprogs, journalFileOf, recoverImage } from '../support/journal-replay.ts';
+import { compareWithReplay, journalFileOf, recoverImage } from '../support/journal-replay.ts';
 import { kernelMount, makeImage } from '../support/kernel-image.ts';
 import { run, TestRoom } from '../support/test-room.ts';
 

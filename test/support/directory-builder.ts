@@ -143,7 +143,10 @@ export function majorOf(context: FakeExt4Context, name: Uint8Array): number {
   return hash.major;
 }
 
-/** Lays entries out as an indexed directory: leaves of `perLeaf` names, nodes of `perNode` entries, as deep as that takes. */
+/**
+ * Lays entries out as an indexed directory: leaves of `perLeaf` names, nodes of `perNode` entries, as deep as
+ * that takes.
+ */
 export function fillIndexed(
   context: FakeExt4Context,
   dir: Inode,

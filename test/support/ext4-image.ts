@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   fstatSync,
@@ -15,6 +14,7 @@ import { join } from 'node:path';
 import { crc32c } from '../../native/crc32c.ts';
 import { type BlockDevice, MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import { Filesystem, type OpenOptions } from '../../service/ext4/filesystem.ts';
+import { debugfsWrite, e2fsprogs } from './e2fsprogs.ts';
 
 /** A directory for one test file's images; remove it with `remove()`. */
 export class ImageDirectory {
@@ -34,36 +34,10 @@ export class ImageDirectory {
     const path = this.file(`image${this.#count++}`);
     writeFileSync(path, '');
     truncateSync(path, sizeBytes);
-    run('mkfs.ext4', ['-q', '-F', ...mkfsArguments, path]);
+    e2fsprogs('mkfs.ext4', ['-q', '-F', ...mkfsArguments, path]);
     if (debugfsCommands.length > 0) debugfsWrite(path, debugfsCommands);
     return path;
   }
-}
-
-const run = (program: string, args: readonly string[], input = ''): string =>
-  execFileSync(program, args, {
-    input,
-    encoding: 'latin1',
-    stdio: ['pipe', 'pipe', 'pipe'],
-    maxBuffer: 64 * 2 ** 20,
-    env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/sbin:/usr/sbin` },
-  });
-
-/** Changes an image without mounting it; commands are those of debugfs(8). */
-export const debugfsWrite = (image: string, commands: readonly string[]): string =>
-  run('debugfs', ['-w', '-f', '-', image], `${commands.join('\n')}\n`);
-
-/** Asks debugfs one question about an image. */
-export const debugfs = (image: string, command: string): string => run('debugfs', ['-R', command, image]);
-
-/** Fields as `dumpe2fs -h` prints them. */
-export function dumpe2fs(image: string): ReadonlyMap<string, string> {
-  const fields = new Map<string, string>();
-  for (const line of run('dumpe2fs', ['-h', image]).split('\n')) {
-    const colon = line.indexOf(':');
-    if (colon > 0) fields.set(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
-  }
-  return fields;
 }
 
 /** An image file read in place, for images too big for memory. */

@@ -1,8 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { e2fsprogs, journalFileOf } from './journal-replay.ts';
+import { debugfs, debugfsWrite, e2fsprogs, FIXED_IDENTITY, rebuildDirectories } from './e2fsprogs.ts';
+import { journalFileOf } from './journal-replay.ts';
 
 /** A sound small image, of which corrupted variants are made. */
 export interface BaseImage {
@@ -89,30 +89,23 @@ function makeBase(directory: string, recipe: Recipe): BaseImage {
   const tree = sourceTree(join(directory, `${name}.tree`), blockSize, recipe.names ?? 0);
   writeFileSync(image, '');
   truncateSync(image, blocks * blockSize);
-  const fixed = ['-E', 'hash_seed=2f6d1c8e-5b3a-4c79-9e10-7d4a6b8c0e25', '-U', '6a1f0b52-93c4-4d0e-8a57-0f4e2b7d9c31'];
-  e2fsprogs('mke2fs', ['-q', '-F', '-b', String(blockSize), ...recipe.mkfs, ...fixed, '-d', tree, image]);
+  e2fsprogs('mke2fs', ['-q', '-F', '-b', String(blockSize), ...recipe.mkfs, ...FIXED_IDENTITY, '-d', tree, image]);
   const big = join(directory, 'big');
   writeFileSync(big, Buffer.alloc(5000, 0x42));
   writeFileSync(join(directory, 'medium'), Buffer.alloc(Math.floor(blockSize / 3), 0x43));
   runDebugfs(directory, image, [...commonCommands(blockSize), ...(recipe.debugfs ?? [])]);
-  if (recipe.names !== undefined) e2fsck(image, '-fyD');
+  if (recipe.names !== undefined) rebuildDirectories(image);
   if (recipe.journal === true) fillJournal(directory, image, blockSize);
   const journal = recipe.journal === true ? journalFileOf(image) : { lengthBlocks: 0, physicalBlock: () => 0 };
   const journalBlocks = Array.from({ length: journal.lengthBlocks }, (_, nr) => journal.physicalBlock(nr));
   return { name, bytes: new Uint8Array(readFileSync(image)), journalBlocks };
 }
 
-const runDebugfs = (directory: string, image: string, commands: readonly string[]): string =>
-  e2fsprogs(
-    'debugfs',
-    ['-w', '-f', '-', image],
-    `${commands.map((line) => line.replace('BIG', join(directory, 'big')).replace('MEDIUM', join(directory, 'medium'))).join('\n')}\n`,
-  );
-
-function e2fsck(image: string, options: string): void {
-  const PATH = `${process.env.PATH ?? ''}:/sbin:/usr/sbin`;
-  const { status, stdout } = spawnSync('e2fsck', [options, image], { encoding: 'utf8', env: { ...process.env, PATH } });
-  if (status === null || status > 1) throw new Error(`e2fsck ${options}: ${stdout}`);
+/** BIG and MEDIUM in a command stand for the files of these names. */
+function runDebugfs(directory: string, image: string, commands: readonly string[]): void {
+  const fill = (line: string): string =>
+    line.replace('BIG', join(directory, 'big')).replace('MEDIUM', join(directory, 'medium'));
+  debugfsWrite(image, commands.map(fill));
 }
 
 /** The files that mke2fs copies in: small and large ones, links, nested and populous directories. */
@@ -154,7 +147,7 @@ function commonCommands(blockSize: number): readonly string[] {
 /** Leaves transactions in the log that replace blocks of directories and inodes by copies of themselves. */
 function fillJournal(directory: string, image: string, blockSize: number): void {
   const bytes = new Uint8Array(readFileSync(image));
-  const rootBlock = Number(e2fsprogs('debugfs', ['-R', 'bmap <2> 0', image]).trim());
+  const rootBlock = Number(debugfs(image, 'bmap <2> 0').trim());
   const inodeTable = new DataView(bytes.buffer).getUint32(2 * blockSize + 8, true);
   const logged = [rootBlock, inodeTable, inodeTable + 1, inodeTable + 2];
   const contents = logged.map((nr) => bytes.subarray(nr * blockSize, (nr + 1) * blockSize));

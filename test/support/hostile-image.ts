@@ -84,7 +84,8 @@ export class HostileImageMaker {
     if (width === 1) this.#bytes[at] = value;
     else if (width === 2) this.#view.setUint16(at, value, little);
     else this.#view.setUint32(at, value, little);
-    return `${target.structure} in block ${target.block}: ${width} byte(s) at ${at}: 0x${old.toString(16)} -> 0x${value.toString(16)}`;
+    const change = `${width} byte(s) at ${at}: 0x${old.toString(16)} -> 0x${value.toString(16)}`;
+    return `${target.structure} in block ${target.block}: ${change}`;
   }
 
   #interesting(random: Prng, old: number, width: number, ownBlock: number): number {

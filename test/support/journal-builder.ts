@@ -90,7 +90,10 @@ export class JournalBuilder {
     this.#seal(this.at(0), 0xfc, 1024, 0xffffffff);
   }
 
-  /** A whole transaction: revoke block, descriptor blocks with data, commit block. Returns the commit block's number. */
+  /**
+   * A whole transaction: revoke block, descriptor blocks with data, commit block. Returns the commit block's
+   * number.
+   */
   transaction(plan: TransactionPlan): number {
     this.beginTransaction();
     if (plan.revokes !== undefined && plan.revokes.length > 0) this.revoke(plan.revokes);

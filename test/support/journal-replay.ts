@@ -1,19 +1,13 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import { type JournalFile, type RecoveredBlocks, recoverInMemory } from '../../service/ext4/journal/recovery.ts';
 import { referenceCrc32c } from './crc32c.ts';
-
-/** Runs one of the e2fsprogs, which may live where an ordinary user's PATH does not lead. */
-export function e2fsprogs(program: string, args: readonly string[], input = ''): string {
-  const PATH = `${process.env.PATH ?? ''}:/sbin:/usr/sbin`;
-  return execFileSync(program, args, { input, encoding: 'latin1', stdio: 'pipe', env: { ...process.env, PATH } });
-}
+import { debugfs, e2fsck } from './e2fsprogs.ts';
 
 /** The journal's block map as debugfs prints it: "(0-4095):24673-28768" for extents and for indirect blocks. */
 export function journalFileOf(image: string): JournalFile {
   const blocks: number[] = [];
-  const listing = e2fsprogs('debugfs', ['-R', 'stat <8>', image]);
+  const listing = debugfs(image, 'stat <8>');
   for (const [, first, last, physical] of listing.matchAll(/\((\d+)(?:-(\d+))?\):(\d+)/g)) {
     for (let nr = Number(first); nr <= Number(last ?? first); nr++) {
       blocks[nr] = Number(physical) + nr - Number(first);
@@ -65,7 +59,7 @@ export interface ReplayComparison {
 export function compareWithReplay(image: string): ReplayComparison {
   const replayedImage = `${image}.replayed`;
   copyFileSync(image, replayedImage);
-  replayWithE2fsck(replayedImage);
+  e2fsck(replayedImage, '-y', '-E', 'journal_only');
   const { bytes, blockSize, journal, recovered } = recoverImage(image);
   const replayed = new Uint8Array(readFileSync(replayedImage));
   const journalBlocks = new Set(Array.from({ length: journal.lengthBlocks }, (_, nr) => journal.physicalBlock(nr)));
@@ -84,15 +78,6 @@ export function compareWithReplay(image: string): ReplayComparison {
     if (Buffer.compare(ours, theirs) !== 0) differing.push(blockNr);
   }
   return { differing, changedByReplay, recovered };
-}
-
-function replayWithE2fsck(image: string): void {
-  const PATH = `${process.env.PATH ?? ''}:/sbin:/usr/sbin`;
-  const result = spawnSync('e2fsck', ['-y', '-E', 'journal_only', image], {
-    encoding: 'utf8',
-    env: { ...process.env, PATH },
-  });
-  if (result.status === null || result.status > 1) throw new Error(`e2fsck: ${result.stdout}${result.stderr}`);
 }
 
 /** Zeroes the bookkeeping of a primary or backup superblock; leaves other blocks as they are. */

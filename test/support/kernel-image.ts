@@ -1,4 +1,5 @@
 import { closeSync, openSync, rmSync, truncateSync } from 'node:fs';
+import { FIXED_IDENTITY } from './e2fsprogs.ts';
 import type { OperationScript } from './operation-script.ts';
 import { run, type TestRoom } from './test-room.ts';
 import { type TreeSnapshot, takeSnapshot } from './tree-snapshot.ts';
@@ -10,9 +11,6 @@ export interface ImageRecipe {
   /** debugfs commands for the empty file system, for what mke2fs has no option for. */
   readonly debugfs?: readonly string[];
 }
-
-/** UUID and hash seed are fixed, so that the same recipe gives the same directory trees on each run. */
-const FIXED = ['-U', '6a1f0b52-93c4-4d0e-8a57-0f4e2b7d9c31', '-E', 'hash_seed=2f6d1c8e-5b3a-4c79-9e10-7d4a6b8c0e25'];
 
 /** mke2fs takes the last -E only, so ours and the recipe's become one. */
 function mergeExtendedOptions(args: readonly string[]): string[] {
@@ -30,7 +28,7 @@ export function makeImage(room: TestRoom, name: string, recipe: ImageRecipe): st
   rmSync(image, { force: true });
   closeSync(openSync(image, 'wx'));
   truncateSync(image, recipe.sizeBytes);
-  run('mke2fs', ['-q', '-F', ...mergeExtendedOptions([...FIXED, ...recipe.mkfs]), image]);
+  run('mke2fs', ['-q', '-F', ...mergeExtendedOptions([...FIXED_IDENTITY, ...recipe.mkfs]), image]);
   for (const command of recipe.debugfs ?? []) run('debugfs', ['-w', '-R', command, image]);
   return image;
 }

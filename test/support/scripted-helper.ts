@@ -6,7 +6,10 @@ import { compiledTool } from './compiled-tool.ts';
 
 declare const __ADDON_DIRECTORY__: string;
 
-/** What comes with a packet: a sealed file with this content (hexadecimal) or of so many zeros, or descriptors of /dev/null. */
+/**
+ * What comes with a packet: a sealed file with this content (hexadecimal) or of so many zeros, or descriptors
+ * of /dev/null.
+ */
 export type Attachment = { readonly memfd: string } | { readonly zeros: number } | { readonly descriptors: number };
 
 /** One thing for the helper to do. Bytes are hexadecimal, blanks allowed. */

@@ -53,7 +53,10 @@ function serve(): void {
   }
 }
 
-/** fuse_out_header, and for INIT a fuse_init_out that offers nothing (linux/fuse.h). Numbers are little endian: x86-64, arm64. */
+/**
+ * fuse_out_header, and for INIT a fuse_init_out that offers nothing (linux/fuse.h). Numbers are little endian:
+ * x86-64, arm64.
+ */
 function answer(unique: Buffer, opcode: number): void {
   const FORGET = 2;
   const INIT = 26;

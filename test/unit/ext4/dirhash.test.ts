@@ -3,9 +3,9 @@ import { effectiveHashVersion, hashName, NameHash } from '../../../service/ext4/
 import { IncompatibleError } from '../../../service/ext4/errors.ts';
 import { HashVersion } from '../../../service/ext4/layout/htree.ts';
 import { bytesOf } from '../../support/directory-builder.ts';
-import { debugfs, ImageDirectory, openImage } from '../../support/ext4-image.ts';
+import { debugfs, rebuildDirectories } from '../../support/e2fsprogs.ts';
+import { ImageDirectory, openImage } from '../../support/ext4-image.ts';
 import { FakeExt4Context } from '../../support/fake-ext4-context.ts';
-import { rebuildDirectories } from '../../support/rebuilt-directories.ts';
 
 const images = new ImageDirectory();
 afterAll(() => images.remove());

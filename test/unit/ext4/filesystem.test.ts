@@ -7,9 +7,8 @@ import type { Inode } from '../../../service/ext4/inode.ts';
 import { Mapping, MappingType } from '../../../service/ext4/mapping.ts';
 import { StatFs } from '../../../service/ext4/statfs.ts';
 import { Errno } from '../../../shared/errno.ts';
+import { debugfs, dumpe2fs } from '../../support/e2fsprogs.ts';
 import {
-  debugfs,
-  dumpe2fs,
   FileBlockDevice,
   ImageDirectory,
   imageBytes,

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { afterAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../../../native/crc32c.ts';
 import { MemoryBlockDevice } from '../../../service/ext4/block-device.ts';
@@ -9,6 +8,7 @@ import { CorruptionError } from '../../../service/ext4/errors.ts';
 import { Geometry } from '../../../service/ext4/geometry.ts';
 import { GroupDescriptors } from '../../../service/ext4/group-descriptors.ts';
 import { metadataChecksum, readSuperblock, superblockBlock } from '../../../service/ext4/superblock.ts';
+import { e2fsprogs } from '../../support/e2fsprogs.ts';
 import { FileBlockDevice, ImageDirectory, imageBytes } from '../../support/ext4-image.ts';
 
 const MIB = 2 ** 20;
@@ -67,8 +67,7 @@ interface ShownGroup {
 }
 
 function shownGroups(image: string): ShownGroup[] {
-  const text = execFileSync('/sbin/dumpe2fs', [image], { encoding: 'latin1', stdio: ['ignore', 'pipe', 'pipe'] });
-  return text
+  return e2fsprogs('dumpe2fs', [image])
     .split(/^Group (?=\d)/m)
     .slice(1)
     .map((section) => {

@@ -17,9 +17,9 @@ import {
   rootBlock,
   sealIndex,
 } from '../../support/directory-builder.ts';
-import { debugfs, ImageDirectory, openImage } from '../../support/ext4-image.ts';
+import { debugfs, rebuildDirectories } from '../../support/e2fsprogs.ts';
+import { ImageDirectory, openImage } from '../../support/ext4-image.ts';
 import { FakeExt4Context, INDEXED } from '../../support/fake-ext4-context.ts';
-import { rebuildDirectories } from '../../support/rebuilt-directories.ts';
 
 const images = new ImageDirectory();
 afterAll(() => images.remove());

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { e2fsprogs } from '../../support/e2fsprogs.ts';
 import { blockOf } from '../../support/journal-builder.ts';
-import { compareWithReplay, e2fsprogs } from '../../support/journal-replay.ts';
+import { compareWithReplay } from '../../support/journal-replay.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'fuse4fs-journal-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

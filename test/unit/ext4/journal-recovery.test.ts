@@ -165,7 +165,7 @@ describe('checksums of the log', () => {
     expect(() => recover(journal)).toThrow(/descriptor or revoke block/);
   });
 
-  test('a bad descriptor whose commit block is older than the transaction before is a leftover and ends the log', () => {
+  test('a bad descriptor whose commit block is older than the one before is a leftover and ends the log', () => {
     const journal = new JournalBuilder({ incompat: REVOKE | CSUM_V3 });
     journal.transaction({ blocks: [block(journal, 10, 0x11)], commitSec: 2000 });
     const staleNr = journal.transaction({ blocks: [block(journal, 11, 0x22)], commitSec: 1000 });

@@ -5,7 +5,8 @@ import { CorruptionError, DeviceError, FsError, IncompatibleError } from '../../
 import { featureNames } from '../../../service/ext4/features.ts';
 import { SUPERBLOCK } from '../../../service/ext4/layout/superblock.ts';
 import { readSuperblock } from '../../../service/ext4/superblock.ts';
-import { dumpe2fs, ImageDirectory, imageBytes, patchSuperblock } from '../../support/ext4-image.ts';
+import { dumpe2fs } from '../../support/e2fsprogs.ts';
+import { ImageDirectory, imageBytes, patchSuperblock } from '../../support/ext4-image.ts';
 
 const S = SUPERBLOCK;
 const MIB = 2 ** 20;
