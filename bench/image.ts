@@ -46,7 +46,9 @@ export function makeHugeImage(path: string): void {
   if (existsSync(path)) return;
   const unfinished = `${path}.unfinished`;
   shell(
-    'rm -f "$1"; truncate -s $((16 * 1024 ** 4 - 16 * 1024 ** 2)) "$1"; mkfs.ext4 -q -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$1"',
+    `rm -f "$1"
+    truncate -s $((16 * 1024 ** 4 - 16 * 1024 ** 2)) "$1"
+    mkfs.ext4 -q -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$1"`,
     unfinished,
   );
   renameSync(unfinished, path);

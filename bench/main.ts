@@ -20,7 +20,10 @@ import { plotSvg } from './plot.ts';
 import { Results } from './results.ts';
 
 const root = process.cwd();
-/** Outside the checkout: tools that walk the tree must not walk into a mounted image. Kept, because making the images takes a minute. */
+/**
+ * Outside the checkout: tools that walk the tree must not walk into a mounted image. Kept, because making the
+ * images takes a minute.
+ */
 const work = '/var/tmp/fuse4fs-bench';
 const latencyProgram = join(work, 'latency');
 
@@ -110,8 +113,8 @@ function main(): void {
       measureHuge(contender, huge, mountpoint, results);
     }
   }
-  const machine = `${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}, ${rounds} interleaved rounds, medians`;
-  const table = results.table(machine);
+  const machine = `${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}`;
+  const table = results.table(`${machine}, ${rounds} interleaved rounds, medians`);
   console.log(table);
   if (contenders.length < all.length) return;
   const output = join(root, 'bench/results');

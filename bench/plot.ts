@@ -38,5 +38,7 @@ export function plotSvg(results: Results): string {
   });
   parts.push(`<text x="${LABEL_WIDTH}" y="${ROW_HEIGHT + 14}" fill="#666666">speed relative to kernel ext4</text>`);
   const width = LABEL_WIDTH + PLOT_WIDTH + 30;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>${parts.join('')}</svg>\n`;
+  const attributes = `width="${width}" height="${height}" font-family="sans-serif" font-size="12"`;
+  const background = '<rect width="100%" height="100%" fill="white"/>';
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${attributes}>${background}${parts.join('')}</svg>\n`;
 }

@@ -15,9 +15,15 @@ export interface Addon {
   connectSeqpacket(path: string): number;
   /** 0 or a negative errno; ETIMEDOUT when the peer's queue stays full for 30 seconds. `fd` -1: none. */
   sendPacket(socket: number, bytes: Uint8Array, fd: number): number;
-  /** Length of the next packet (it stays queued), 0 at end of stream, or negative errno. Waits `timeoutMs` (-1: for ever). */
+  /**
+   * Length of the next packet (it stays queued), 0 at end of stream, or negative errno. Waits `timeoutMs` (-1:
+   * for ever).
+   */
   peekPacket(socket: number, timeoutMs: number): number;
-  /** Fills `into`. Returns [length, fd or -1]; a second descriptor or truncated control data closes all of them: -EPROTO. */
+  /**
+   * Fills `into`. Returns [length, fd or -1]; a second descriptor or truncated control data closes all of
+   * them: -EPROTO.
+   */
   receivePacket(socket: number, into: Uint8Array): [number, number] | number;
   peerCredentials(socket: number): [pid: number, uid: number, gid: number] | number;
   socketInfo(fd: number): [family: number, type: number, sendBufferBytes: number] | number;
@@ -43,7 +49,10 @@ export interface Addon {
   readAt(fd: number, offsetBytes: number, into: Uint8Array): number;
   writeAt(fd: number, offsetBytes: number, from: Uint8Array): number;
   readAheadAt(fd: number, offsetBytes: number, lengthBytes: number): number;
-  /** Both run on a thread; `fd` may be closed meanwhile. `completion` gets 0 or a positive errno, on the main thread. */
+  /**
+   * Both run on a thread; `fd` may be closed meanwhile. `completion` gets 0 or a positive errno, on the main
+   * thread.
+   */
   flushDevice(fd: number, completion: (errno: number) => void): void;
   discardRange(fd: number, offsetBytes: number, lengthBytes: number, completion: (errno: number) => void): void;
   alignedBuffer(bytes: number): Uint8Array;
@@ -96,7 +105,10 @@ export interface Addon {
 }
 
 export interface RawFuseChannel {
-  /** Memory the next request is read into; the payload of a WRITE (80 bytes in) is page aligned. Stays valid after `close`. */
+  /**
+   * Memory the next request is read into; the payload of a WRITE (80 bytes in) is page aligned. Stays valid
+   * after `close`.
+   */
   readonly request: Uint8Array;
   /** Memory replies are written from, page aligned. Stays valid after `close`. */
   readonly reply: Uint8Array;

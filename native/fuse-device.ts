@@ -37,7 +37,10 @@ export function openDataPump(
   return new addon.DataPump(channelFd, deviceFd, alignmentBytes, threads, maxReadBytes);
 }
 
-/** Pre-approves iomap on a fuse descriptor that is not mounted yet. Returns false on kernels and callers that can't (ENOTTY, EOPNOTSUPP, EPERM). */
+/**
+ * Pre-approves iomap on a fuse descriptor that is not mounted yet. Returns false on kernels and callers that
+ * can't (ENOTTY, EOPNOTSUPP, EPERM).
+ */
 export function grantIomap(fd: number): boolean {
   const result = addon.fuseIomapGrant(fd);
   if (result === -Errno.ENOTTY || result === -Errno.EOPNOTSUPP || result === -Errno.EPERM) return false;

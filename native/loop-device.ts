@@ -9,7 +9,10 @@ export function findFreeLoop(controlFd: number): number {
   return check(addon.loopGetFree(controlFd), 'ioctl LOOP_CTL_GET_FREE', '/dev/loop-control');
 }
 
-/** Backs loop device `loopFd` with `fileFd`. `blockSizeBytes` 0 keeps the default; `fileName` is what losetup shows. Throws SystemError EBUSY when somebody was faster. */
+/**
+ * Backs loop device `loopFd` with `fileFd`. `blockSizeBytes` 0 keeps the default; `fileName` is what losetup
+ * shows. Throws SystemError EBUSY when somebody was faster.
+ */
 export function configureLoop(
   loopFd: number,
   fileFd: number,

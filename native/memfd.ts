@@ -8,7 +8,10 @@ export function createSealedMemfd(name: string, content: Uint8Array): number {
   return check(addon.createSealedMemfd(name, content), 'memfd_create', name);
 }
 
-/** The whole content of an open regular file; throws SystemError E2BIG above `maxBytes`, EINVAL for other file types. */
+/**
+ * The whole content of an open regular file; throws SystemError E2BIG above `maxBytes`, EINVAL for other file
+ * types.
+ */
 export function readWholeFile(fd: number, maxBytes: number): Uint8Array {
   const status = fstatSync(fd);
   if (!status.isFile()) throw new SystemError(Errno.EINVAL, 'read', `fd ${fd}`, 'not a regular file');

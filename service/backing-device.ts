@@ -57,7 +57,10 @@ function directAlignment(fd: number): number {
   return (descriptorFlags(fd) & constants.O_DIRECT) === 0 ? UNALIGNED : directIoAlignment(fd);
 }
 
-/** A shared lock: others may read the image too, but nobody who locks may write it. An earlier server may be about to let go. */
+/**
+ * A shared lock: others may read the image too, but nobody who locks may write it. An earlier server may be
+ * about to let go.
+ */
 function lockImage(fd: number): void {
   const deadlineMs = performance.now() + LOCK_WAIT_MS;
   const pause = new Int32Array(new SharedArrayBuffer(4));

@@ -238,7 +238,10 @@ const SILENT_WORDS = new Set<string>([
   ...['user_xattr', 'nouser_xattr', 'noblock_validity', 'nodelalloc', 'direct', 'directio'],
 ]);
 
-/** Of the kernel's ext4, of libfuse and of fuse2fs: they tune writing, threads or iomap, which this server doesn't have. */
+/**
+ * Of the kernel's ext4, of libfuse and of fuse2fs: they tune writing, threads or iomap, which this server
+ * doesn't have.
+ */
 const WORDS_WITHOUT_EFFECT = new Set<string>([
   ...['barrier', 'nobarrier', 'discard', 'nodiscard', 'delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],
   ...['auto_da_alloc', 'noauto_da_alloc', 'journal_checksum', 'nojournal_checksum', 'journal_async_commit'],

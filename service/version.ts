@@ -6,5 +6,6 @@ const RELEASE_DATE = '2026-11-20';
 
 /** The two lines of `fuse4fs --version`. */
 export function programVersion(): string {
-  return `fuse4fs ${VERSION} (${RELEASE_DATE})\nbuilt-in FUSE server, service protocol ${PROTOCOL_VERSION}, Node.js ${process.versions.node}`;
+  const parts = `built-in FUSE server, service protocol ${PROTOCOL_VERSION}, Node.js ${process.versions.node}`;
+  return `fuse4fs ${VERSION} (${RELEASE_DATE})\n${parts}`;
 }

@@ -33,7 +33,10 @@ export const BlockCheck = Object.freeze({
 
 /** Replaces the home location of a block by its newest copy in the journal (in-memory recovery). */
 export interface BlockRedirect {
-  /** Reads the newest copy of `blockNr` into `into` and returns true, or returns false when the home location is current. */
+  /**
+   * Reads the newest copy of `blockNr` into `into` and returns true, or returns false when the home location
+   * is current.
+   */
   readNewest(blockNr: number, into: Uint8Array): boolean;
 }
 

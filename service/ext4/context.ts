@@ -19,6 +19,9 @@ export interface Ext4Context {
   fileBlock(inode: Inode, lblk: number): CachedBlock | null;
   /** The inode numbered `ino`; throws CorruptionError when its number, checksum or fields are impossible. */
   inode(ino: number): Inode;
-  /** Throws CorruptionError unless the run lies inside the file system and touches no superblock, descriptors, bitmaps or inode tables. */
+  /**
+   * Throws CorruptionError unless the run lies inside the file system and touches no superblock, descriptors,
+   * bitmaps or inode tables.
+   */
   checkDataBlocks(pblk: number, lenBlocks: number, structure: string, ino: number): void;
 }

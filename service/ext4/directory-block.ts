@@ -67,7 +67,10 @@ function blockFinding(ctx: Ext4Context, dir: Inode, lblk: number, block: CachedB
   return chainFinding(block.bytes, block.view, end, size, ctx.superblock.inodesCount, lblk === 0 ? dir.ino : 0);
 }
 
-/** Index blocks of an indexed directory pass for directory blocks: the root as "." and "..", nodes as one unused entry. */
+/**
+ * Index blocks of an indexed directory pass for directory blocks: the root as "." and "..", nodes as one
+ * unused entry.
+ */
 function looksLikeIndex(view: DataView, lblk: number, blockSize: number): boolean {
   return lblk === 0 || direntRecLen(view, 0, blockSize) === blockSize;
 }

@@ -31,9 +31,8 @@ export class CorruptionError extends Error {
   constructor(structure: string, finding: string, place: CorruptionPlace = {}) {
     const inode = place.inode ?? 0;
     const block = place.block ?? 0;
-    super(
-      `corrupt ${structure}${inode === 0 ? '' : `, inode ${inode}`}${block === 0 ? '' : `, block ${block}`}: ${finding}`,
-    );
+    const where = `${inode === 0 ? '' : `, inode ${inode}`}${block === 0 ? '' : `, block ${block}`}`;
+    super(`corrupt ${structure}${where}: ${finding}`);
     this.name = 'CorruptionError';
     this.structure = structure;
     this.finding = finding;

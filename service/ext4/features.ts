@@ -15,7 +15,10 @@ const toolNames: Readonly<Record<string, string>> = Object.freeze({
 
 type FeatureWord = Readonly<Record<string, number>>;
 
-/** Names of the set bits of one feature word, unknown ones as "FEATURE_I17" with `letter` I (C, I or R) and the bit number. */
+/**
+ * Names of the set bits of one feature word, unknown ones as "FEATURE_I17" with `letter` I (C, I or R) and the
+ * bit number.
+ */
 function namesOf(bits: number, word: FeatureWord, letter: string): string[] {
   const names: string[] = [];
   for (let bit = 0; bit < 32; bit++) {

@@ -124,7 +124,10 @@ export class GroupDescriptors {
     return new CorruptionError('group descriptor', `group ${group}: ${finding}`, { block: this.#block.blockNr });
   }
 
-  /** Checksum of the descriptor at `at` of the current block: of group number and descriptor, less its checksum field. */
+  /**
+   * Checksum of the descriptor at `at` of the current block: of group number and descriptor, less its checksum
+   * field.
+   */
   #checksumOf(group: number, at: number): number {
     const { bytes } = this.#block;
     const checksumAt = at + GROUP_DESCRIPTOR.bg_checksum;

@@ -88,7 +88,10 @@ function countAt(view: DataView, blockSize: number): number {
   return isRoot ? DX_ROOT.entries : 0;
 }
 
-/** What is wrong with an index block's checksum, '' when it is right. It covers the entries in use and the tail's first word. */
+/**
+ * What is wrong with an index block's checksum, '' when it is right. It covers the entries in use and the
+ * tail's first word.
+ */
 export function indexChecksumFinding(ctx: Ext4Context, dir: Inode, block: CachedBlock): string {
   const view = block.view;
   const entriesAt = countAt(view, ctx.blockSize);

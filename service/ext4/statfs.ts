@@ -44,7 +44,10 @@ export class SpaceAccount {
     this.#cache = cache;
   }
 
-  /** `minixDf` counts the file system's own structures as space, as the mount option does; else they, the internal journal included, are left out. */
+  /**
+   * `minixDf` counts the file system's own structures as space, as the mount option does; else they, the
+   * internal journal included, are left out.
+   */
   fill(out: StatFs, minixDf: boolean, journalBlocks: number): void {
     this.#free ??= this.#countFree();
     if (this.#overhead < 0) this.#overhead = this.#countOverhead(journalBlocks);

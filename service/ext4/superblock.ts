@@ -33,11 +33,10 @@ export function readSuperblock(device: BlockDevice, offsetBytes: number, crc32c:
   }
 }
 
-const noSuperblock = (offsetBytes: number): FsError =>
-  new FsError(
-    Errno.EINVAL,
-    `no ext2, ext3 or ext4 superblock found${offsetBytes === SUPERBLOCK.PRIMARY_OFFSET ? '' : ` at byte ${offsetBytes}`}`,
-  );
+const noSuperblock = (offsetBytes: number): FsError => {
+  const where = offsetBytes === SUPERBLOCK.PRIMARY_OFFSET ? '' : ` at byte ${offsetBytes}`;
+  return new FsError(Errno.EINVAL, `no ext2, ext3 or ext4 superblock found${where}`);
+};
 
 const corrupt = (finding: string): CorruptionError => new CorruptionError('superblock', finding);
 

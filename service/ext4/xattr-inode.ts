@@ -9,7 +9,10 @@ import type { XattrRegion } from './xattr-region.ts';
 const NAME_SHIFT = 5;
 const VALUE_SHIFT = 16;
 
-/** The value of an entry of `owner` that refers to an inode. The region has been verified: the size is within limits. */
+/**
+ * The value of an entry of `owner` that refers to an inode. The region has been verified: the size is within
+ * limits.
+ */
 export function readValueInode(ctx: Ext4Context, owner: Inode, region: XattrRegion, entry: number): Uint8Array {
   const size = xattrValueSize(region.view, entry);
   const storedHash = xattrEntryHash(region.view, entry);

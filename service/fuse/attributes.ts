@@ -1,7 +1,10 @@
 import { putI64ne, putU16ne, putU32ne, putU64ne } from '../../shared/bytes.ts';
 import { ATTR, ENTRY_OUT, STATX, StatxMask, SX_TIME } from './abi.ts';
 
-/** What the kernel wants to know about a file. Times are seconds since the epoch, possibly negative, and nanoseconds. */
+/**
+ * What the kernel wants to know about a file. Times are seconds since the epoch, possibly negative, and
+ * nanoseconds.
+ */
 export interface Attributes {
   readonly ino: number;
   readonly generation: number;

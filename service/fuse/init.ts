@@ -86,7 +86,10 @@ function putVersion(reply: Reply, minor: number): number {
   return at;
 }
 
-/** The kernel insists on a read buffer that takes header and payload of the largest WRITE: whole pages, headers in one of their own. */
+/**
+ * The kernel insists on a read buffer that takes header and payload of the largest WRITE: whole pages, headers
+ * in one of their own.
+ */
 function maxWriteBytes(requestBufferBytes: number): number {
   const pages = Math.floor(requestBufferBytes / PAGE_BYTES) - 1;
   return Math.min(WRITE_BYTES_MAX, Math.max(1, pages) * PAGE_BYTES);

@@ -77,7 +77,10 @@ export class Session {
     this.#reply = new Reply(channel.reply, VALID_SEC);
   }
 
-  /** Resolves when the file system has been unmounted; rejects when the conversation breaks off. The channel stays open. */
+  /**
+   * Resolves when the file system has been unmounted; rejects when the conversation breaks off. The channel
+   * stays open.
+   */
   serve(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#settle = (failure) => (failure === null ? resolve() : reject(failure));
@@ -161,7 +164,10 @@ export class Session {
     return Errno.OK;
   }
 
-  /** Refusals are everyday, broken metadata and devices are worth a line, and anything without an errno is a bug of ours. */
+  /**
+   * Refusals are everyday, broken metadata and devices are worth a line, and anything without an errno is a
+   * bug of ours.
+   */
   #errnoOfThrown(row: OpcodeRow, error: unknown): number {
     const log = this.#settings.log;
     const where = `${row.name} on inode ${this.#request.nodeId}`;

@@ -5,7 +5,10 @@ import { Mapping, MappingType } from '../ext4/mapping.ts';
 
 /** Moves file data between device and kernel without passing through JavaScript, and answers the request itself. */
 export interface DataMover {
-  /** `segments` holds `count` pairs of device offset (-1: zeros) and length, both in bytes. Copied before it returns. */
+  /**
+   * `segments` holds `count` pairs of device offset (-1: zeros) and length, both in bytes. Copied before it
+   * returns.
+   */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
 }
 
@@ -24,7 +27,10 @@ export class DataPath {
   readonly #segments: Float64Array;
   #count = 0;
 
-  /** `startBytes`: where the file system begins on the device. `maxReadBytes`: the longest read that the kernel may ask for. */
+  /**
+   * `startBytes`: where the file system begins on the device. `maxReadBytes`: the longest read that the kernel
+   * may ask for.
+   */
   constructor(fs: DataSource, mover: DataMover, startBytes: number, maxReadBytes: number) {
     this.#fs = fs;
     this.#mover = mover;

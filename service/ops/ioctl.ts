@@ -52,7 +52,10 @@ const XFLAGS: readonly (readonly [inodeFlag: number, xflag: number])[] = Object.
   [InodeFlag.DAX, 0x8000],
 ]);
 
-/** IOCTL: the questions about flags, generation, label and UUID. What would change something is EROFS, the rest ENOTTY. */
+/**
+ * IOCTL: the questions about flags, generation, label and UUID. What would change something is EROFS, the rest
+ * ENOTTY.
+ */
 export function ioctl(engine: Engine, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   switch (request.u32(IOCTL_IN.cmd)) {

@@ -2,7 +2,10 @@ import { closeSync, openSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { addon } from '../../native/addon.ts';
 
-/** Good arguments per function: the table then spoils them one at a time. They reach no system call that changes anything. */
+/**
+ * Good arguments per function: the table then spoils them one at a time. They reach no system call that
+ * changes anything.
+ */
 const bytes = new Uint8Array(8);
 const nothing = () => {};
 const FD = 9999; // Not open.

@@ -26,7 +26,10 @@ export interface JournalFile {
 const KNOWN_INCOMPAT = Object.values(JournalIncompat).reduce((bits, bit) => bits | bit, 0);
 const structure = 'journal superblock';
 
-/** The journal superblock, decoded; `readJournalSuperblock` is the way to a checked one. Block numbers count from the journal's start. */
+/**
+ * The journal superblock, decoded; `readJournalSuperblock` is the way to a checked one. Block numbers count
+ * from the journal's start.
+ */
 export class JournalSuperblock {
   readonly magic: number;
   readonly blockType: number;

@@ -27,9 +27,15 @@ class Scan {
   #at: number;
   #sequence: number;
   #blocksSeen = 0;
-  /** A descriptor or revoke block of this transaction failed its checksum: damage, or a leftover of an older journal. */
+  /**
+   * A descriptor or revoke block of this transaction failed its checksum: damage, or a leftover of an older
+   * journal.
+   */
   #isSuspect = false;
-  /** Set when an asynchronous commit did not reach the disk whole: the log ends there, if nothing was committed later. */
+  /**
+   * Set when an asynchronous commit did not reach the disk whole: the log ends there, if nothing was committed
+   * later.
+   */
   #tornSequence = -1;
   #lastCommitSec = 0;
   #transactionCrc = CRC32_START;

@@ -60,7 +60,10 @@ export const JOURNAL_TAG = Object.freeze({
   CSUM_V2_EXTRA: 2,
 });
 
-/** Tag of a descriptor block under CSUM_V3: always this size. The used half of t_flags is where the older tag has it. */
+/**
+ * Tag of a descriptor block under CSUM_V3: always this size. The used half of t_flags is where the older tag
+ * has it.
+ */
 export const JOURNAL_TAG3 = Object.freeze({
   t_blocknr: 0x0,
   t_flags: 0x6,

@@ -80,7 +80,10 @@ export const SuperblockState = Object.freeze({ CLEAN: 1, ERROR: 2, ORPHANS: 4 })
 /** s_flags bits: how directory hashes treat bytes above 0x7f. */
 export const SuperblockFlag = Object.freeze({ SIGNED_HASH: 1, UNSIGNED_HASH: 2 });
 
-/** The superblock's fields that anybody needs, decoded. Sizes in bytes where named so, else in blocks or clusters as on disk. */
+/**
+ * The superblock's fields that anybody needs, decoded. Sizes in bytes where named so, else in blocks or
+ * clusters as on disk.
+ */
 export class Superblock {
   readonly magic: number;
   readonly inodesCount: number;

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import * as abi from '../../../service/fuse/abi.ts';
 
-/** Width in bytes of each field, in the order of the kernel's header; underscores are padding or fields that we don't use. */
+/**
+ * Width in bytes of each field, in the order of the kernel's header; underscores are padding or fields that we
+ * don't use.
+ */
 const LAYOUTS: Record<string, readonly (readonly [string, number])[]> = {
   IN_HEADER: [
     ['len', 4],
