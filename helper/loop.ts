@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, t
 import { closeQuietly, flockExclusive } from '../native/descriptor.ts';
 import { configureLoop, findFreeLoop, LoopFlag, removeLoop } from '../native/loop-device.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { pauseThread } from '../shared/pause.ts';
 
 const SECTOR_BYTES = 512;
 const LOCK_WAIT_MS = 5000;
@@ -67,13 +68,9 @@ function lock(fd: number): boolean {
     } catch (error) {
       if (errnoOf(error) !== Errno.EAGAIN) return false;
     }
-    pause(LOCK_RETRY_MS);
+    pauseThread(LOCK_RETRY_MS);
   }
   return false;
-}
-
-function pause(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 function backsLoopDevice(file: Stats): boolean {

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync } from 'node:fs';
 import { directIoAlignment, NativeBlockDevice } from '../native/block-device.ts';
 import { descriptorFlags, lockWholeFile } from '../native/descriptor.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { pauseThread } from '../shared/pause.ts';
 import { fromByteString } from '../shared/service-protocol/byte-string.ts';
 import type { ServiceSession } from './handshake.ts';
 import type { Options } from './options.ts';
@@ -63,7 +64,6 @@ function directAlignment(fd: number): number {
  */
 function lockImage(fd: number): void {
   const deadlineMs = performance.now() + LOCK_WAIT_MS;
-  const pause = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
     try {
       lockWholeFile(fd, false);
@@ -74,7 +74,7 @@ function lockImage(fd: number): void {
       if (performance.now() >= deadlineMs) {
         throw new SystemError(Errno.EBUSY, 'fcntl F_SETLK', '', 'could not lock filesystem image');
       }
-      Atomics.wait(pause, 0, 0, LOCK_PAUSE_MS);
+      pauseThread(LOCK_PAUSE_MS);
     }
   }
 }

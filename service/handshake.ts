@@ -13,6 +13,7 @@ import {
   socketInfo,
 } from '../native/seqpacket.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
+import { pauseThread } from '../shared/pause.ts';
 import { ARGUMENTS_BYTES_MAX, decodeArguments, type ServiceArguments } from '../shared/service-protocol/argv-memfd.ts';
 import { type ByteString, fromByteString } from '../shared/service-protocol/byte-string.ts';
 import { failureOption } from '../shared/service-protocol/failure-text.ts';
@@ -195,7 +196,7 @@ export class ServiceSession {
       } else if (isWriteRefusal(answer.errno) && (flags & O_ACCMODE) === O_RDWR) {
         flags = (flags & ~O_ACCMODE) | O_RDONLY;
       } else if (answer.errno === Errno.EBUSY && this.#nowMs() < deadlineMs) {
-        pause(this.#limits.busyPauseMs);
+        pauseThread(this.#limits.busyPauseMs);
       } else {
         throw new SystemError(answer.errno, 'OPEN', fromByteString(path));
       }
@@ -326,11 +327,4 @@ function isWriteRefusal(errno: number): boolean {
 /** The helper knows no escapes here: see MountSettings, which lets no stray comma through. */
 function commaList(words: readonly ByteString[]): ByteString {
   return words.join(',') as ByteString;
-}
-
-const never = new Int32Array(new SharedArrayBuffer(4));
-
-/** Nothing else runs in this process before the mount, so it can simply stop. */
-function pause(ms: number): void {
-  Atomics.wait(never, 0, 0, ms);
 }

@@ -1,38 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { lookup } from '../../service/ext4/directory.ts';
-import { CorruptionError, IncompatibleError } from '../../service/ext4/errors.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
 import { Compat } from '../../service/ext4/layout/features.ts';
-import { type Entry, fillLinear, listDirectory, sealLeaf } from '../support/directory-builder.ts';
+import { directoryEntries, refusedOr, sinkRooms } from '../support/directory-arbitraries.ts';
+import { fillLinear, listDirectory, sealLeaf } from '../support/directory-builder.ts';
 import { FakeExt4Context, INLINE } from '../support/fake-ext4-context.ts';
 import { setInodeAttributes } from '../support/xattr-builder.ts';
 
 const DIR_INO = 50;
 const RUNS = 200;
 
-/** Names of any bytes that names may have, all different; "." and ".." are not among them. */
-const names = fc
-  .uniqueArray(
-    fc
-      .uint8Array({ minLength: 1, maxLength: 40, min: 1 })
-      .filter((name) => !name.includes(0x2f) && !(name[0] === 0x2e && name.length <= 2)),
-    { maxLength: 120, selector: (name) => Buffer.from(name).toString('hex') },
-  )
-  .map((list): Entry[] => list.map((name, index) => ({ name, ino: 100 + index, type: 1 + (index % 7) })));
-
-const rooms = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 4 });
+const names = directoryEntries(0, 120, 40);
 const compats = fc.constantFrom(Compat.EXT_ATTR, Compat.EXT_ATTR | Compat.DIR_INDEX);
-
-/** Runs and takes refusals for an answer; anything else that is thrown is a fault. */
-function refusedOr<T>(action: () => T): T | null {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof CorruptionError || error instanceof IncompatibleError) return null;
-    throw error;
-  }
-}
 
 function exercise(context: FakeExt4Context, dir: Inode): void {
   const name = Uint8Array.of(0x61, 0x62);
@@ -44,7 +24,7 @@ function exercise(context: FakeExt4Context, dir: Inode): void {
 describe('a linear directory', () => {
   it('delivers every entry exactly once and finds every name, whatever the sink holds', () => {
     fc.assert(
-      fc.property(names, rooms, compats, fc.boolean(), (entries, sizes, compat, checksums) => {
+      fc.property(names, sinkRooms, compats, fc.boolean(), (entries, sizes, compat, checksums) => {
         const context = new FakeExt4Context({ compat, checksums });
         const dir = context.addDirectory(DIR_INO);
         fillLinear(context, dir, entries);

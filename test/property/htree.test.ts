@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { lookup } from '../../service/ext4/directory.ts';
-import { CorruptionError, IncompatibleError } from '../../service/ext4/errors.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
 import { Incompat } from '../../service/ext4/layout/features.ts';
+import { directoryEntries, refusedOr, sinkRooms } from '../support/directory-arbitraries.ts';
 import {
   type Entry,
   fillIndexed,
@@ -20,16 +20,7 @@ const DIR_INO = 50;
 const RUNS = 100;
 const LARGE = { incompat: Incompat.FILETYPE | Incompat.LARGEDIR };
 
-const names = fc
-  .uniqueArray(
-    fc
-      .uint8Array({ minLength: 1, maxLength: 60, min: 1 })
-      .filter((name) => !name.includes(0x2f) && !(name[0] === 0x2e && name.length <= 2)),
-    { minLength: 1, maxLength: 150, selector: (name) => Buffer.from(name).toString('hex') },
-  )
-  .map((list): Entry[] => list.map((name, index) => ({ name, ino: 100 + index, type: 1 + (index % 7) })));
-
-const rooms = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 4 });
+const names = directoryEntries(1, 150, 60);
 const shape = fc.record({
   hashVersion: fc.integer({ min: 0, max: 2 }),
   superblockFlags: fc.integer({ min: 1, max: 2 }),
@@ -38,21 +29,12 @@ const shape = fc.record({
 const perLeaf = fc.integer({ min: 1, max: 12 });
 const perNode = fc.integer({ min: 6, max: 40 });
 
-function refusedOr<T>(action: () => T): T | null {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof CorruptionError || error instanceof IncompatibleError) return null;
-    throw error;
-  }
-}
-
 const inosOf = (entries: readonly Entry[]): number[] => [2, DIR_INO, ...entries.map(({ ino }) => ino)].sort();
 
 describe('an indexed directory', () => {
   it('delivers every entry exactly once and finds every name, whatever the sink holds', () => {
     fc.assert(
-      fc.property(names, shape, perLeaf, perNode, rooms, (entries, options, leaf, node, sizes) => {
+      fc.property(names, shape, perLeaf, perNode, sinkRooms, (entries, options, leaf, node, sizes) => {
         const context = new FakeExt4Context({ ...LARGE, ...options });
         const dir = context.addDirectory(DIR_INO, INDEXED);
         fillIndexed(context, dir, entries, leaf, node);
@@ -73,7 +55,7 @@ describe('an indexed directory', () => {
         names,
         shape,
         perLeaf,
-        rooms,
+        sinkRooms,
         fc.integer({ min: 2, max: 5 }),
         (entries, options, leaf, sizes, nth) => {
           const context = new FakeExt4Context({ ...LARGE, ...options });
@@ -98,7 +80,7 @@ describe('an indexed directory', () => {
   it('delivers entries whose positions are equal exactly once, spread over leaves as they may be', () => {
     const groups = fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 6 });
     fc.assert(
-      fc.property(groups, fc.integer({ min: 0, max: 2 }), rooms, (leaves, hashVersion, sizes) => {
+      fc.property(groups, fc.integer({ min: 0, max: 2 }), sinkRooms, (leaves, hashVersion, sizes) => {
         const context = new FakeExt4Context({ ...LARGE, hashVersion });
         const dir = context.addDirectory(DIR_INO, INDEXED);
         const name = Uint8Array.of(0x74, 0x77, 0x69, 0x6e);

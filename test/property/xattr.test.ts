@@ -1,25 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { accessControlListToUser } from '../../service/ext4/acl.ts';
-import { CorruptionError } from '../../service/ext4/errors.ts';
 import { readInlineData } from '../../service/ext4/inline-data.ts';
 import { Incompat } from '../../service/ext4/layout/features.ts';
 import { FileType } from '../../service/ext4/layout/inode.ts';
 import { getXattr, listXattrs } from '../../service/ext4/xattr.ts';
+import { refusedOr } from '../support/directory-arbitraries.ts';
 import { bytesOf } from '../support/directory-builder.ts';
 import { FakeExt4Context, INLINE } from '../support/fake-ext4-context.ts';
 import { sealAttributeBlock, setBlockAttributes, setInodeAttributes } from '../support/xattr-builder.ts';
 
 const RUNS = 300;
-
-function refusedOr<T>(action: () => T): T | null {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof CorruptionError) return null;
-    throw error;
-  }
-}
 
 const value = fc.uint8Array({ maxLength: 50 });
 const attributes = (maxLength: number) =>

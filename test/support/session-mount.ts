@@ -6,23 +6,14 @@ import { promisify } from 'node:util';
 import { directIoAlignment, NativeBlockDevice } from '../../native/block-device.ts';
 import { crc32c } from '../../native/crc32c.ts';
 import { openDataPump, openFuseChannel } from '../../native/fuse-device.ts';
-import {
-  attachMount,
-  createSuperblock,
-  detachedMount,
-  openContext,
-  pinPath,
-  setContextFlag,
-  setContextString,
-} from '../../native/mount-api.ts';
 import { Filesystem } from '../../service/ext4/filesystem.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from '../../service/fuse/init.ts';
 import { Session } from '../../service/fuse/session.ts';
 import { DataPath } from '../../service/iomap/data-path.ts';
 import { ReadOnlyOperations } from '../../service/ops/read-only-operations.ts';
+import { attachFuse } from './fuse-attach.ts';
 import { RecordingLog } from './fuse-operations.ts';
 
-const MOUNT_ATTR_RDONLY = 1;
 const execute = promisify(execFile);
 
 /**
@@ -48,7 +39,8 @@ export class SessionMount {
       log: (text) => this.log.error(text),
     });
     this.mountPoint = mkdtempSync(join(tmpdir(), 'fuse4fs-session-'));
-    const fuseFd = mountFuse(image, this.mountPoint);
+    const fuseFd = openSync('/dev/fuse', constants.O_RDWR);
+    attachFuse(fuseFd, image, this.mountPoint, ['default_permissions', 'allow_other', 'ro']);
     const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, 0);
     const pump = openDataPump(fuseFd, dataFd, directIoAlignment(dataFd), 4, READ_BYTES_MAX);
     const data = new DataPath(this.filesystem, pump, 0, READ_BYTES_MAX);
@@ -90,24 +82,4 @@ export class SessionMount {
     await this.#served;
     this.#release();
   }
-}
-
-function mountFuse(image: string, mountPoint: string): number {
-  const fuseFd = openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK);
-  const target = pinPath(mountPoint);
-  const context = openContext('fuse');
-  setContextString(context, 'source', image);
-  setContextString(context, 'fd', String(fuseFd));
-  setContextString(context, 'rootmode', '40000');
-  setContextString(context, 'user_id', '0');
-  setContextString(context, 'group_id', '0');
-  setContextString(context, 'subtype', 'ext4');
-  setContextFlag(context, 'default_permissions');
-  setContextFlag(context, 'allow_other');
-  setContextFlag(context, 'ro');
-  createSuperblock(context);
-  const mount = detachedMount(context, MOUNT_ATTR_RDONLY);
-  attachMount(mount, target);
-  for (const fd of [mount, context, target]) closeSync(fd);
-  return fuseFd;
 }
