@@ -6,10 +6,18 @@ const room = (name, from, allowed) => ({
   to: { path: '^(shared|native|helper|service)/', pathNot: [from, ...allowed] },
 });
 
+const PROGRAMS = '^(service/fuse4fs|helper/fuservicemount)[.]ts$';
+
 module.exports = {
   forbidden: [
     { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
     { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'no-module-that-no-program-uses',
+      severity: 'error',
+      from: { path: PROGRAMS },
+      to: { path: '^(shared|native|helper|service)/.*[.]ts$', pathNot: PROGRAMS, reachable: false },
+    },
     {
       name: 'no-dev-dependency-at-run-time',
       severity: 'error',
