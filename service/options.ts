@@ -177,7 +177,7 @@ function commandLine(switches: Switches): Command {
 const MOUNT_OPTIONS_HELP = `
 Mount options:
   ro, rw                     read-only, read-write
-  errors=BEHAVIOR            continue, remount-ro or panic when the file system is damaged
+  errors=BEHAVIOR            continue, remount-ro or panic; accepted, without effect on reading
   acl, noacl                 POSIX access control lists
   minixdf, bsddf             what statfs counts as the size of the file system
   fakeroot                   permissions are not checked
@@ -186,14 +186,16 @@ Mount options:
   offset=BYTES[kmg]          the file system starts here
   sb=KIB                     use the superblock at this place
   cache_size=BYTES[kmg]      memory for cached metadata
-  flush_interval=SECONDS     between flushes of metadata (also: commit=)
-  directio, direct           bypass the page cache of the device
+  flush_interval=SECONDS, commit=SECONDS
+                             accepted: nothing is written
+  direct, directio           accepted: file data bypasses the page cache of the device anyway
   lockfile=PATH              create PATH while mounted (not in a service)
   kernel                     behave like the file system of the kernel
   oom_score_adj=N            how gladly the kernel kills this server
   iomap[=1|0|default]        require, refuse or try file I/O by the kernel itself
-  iomap_cache, noiomap_cache let the kernel keep mappings
-  fuse4fs_debug, timing      print operations, and how long they take
+  debug, fuse4fs_debug       log every request; debug implies -f
+  timing, iomap_cache, noiomap_cache
+                             accepted, without effect
 `;
 
 const DRIVER_OPTIONS_HELP = `
@@ -201,9 +203,12 @@ Options of the FUSE driver and of mount(8):
   allow_other                other users may use the mount
   default_permissions        the kernel checks permissions (always on but with fakeroot)
   fsname=NAME, subtype=NAME  what mount tables show
-  max_read=BYTES             largest read request
-  context=, fscontext=, defcontext=, rootcontext=
+  max_read=BYTES, blksize=BYTES
+                             largest read request; block size for the kernel
+  context=LABEL, fscontext=LABEL, defcontext=LABEL, rootcontext=LABEL
                              security labels
-  suid, dev, exec, sync, dirsync, atime, diratime, symfollow, and each with "no"
-  x-*                        kept for other programs
+  suid, nosuid, dev, nodev, exec, noexec, sync, async, dirsync
+  atime, noatime, diratime, nodiratime, symfollow, nosymfollow
+                             as in mount(8)
+  user=NAME, x-*             kept for mount(8) and other programs
 `;

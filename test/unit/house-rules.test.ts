@@ -139,7 +139,7 @@ describe('the code', () => {
     expect(tooLong).toEqual([]);
   });
 
-  it.each(RULES)('$name', (rule) => {
+  it.each(RULES.map((rule) => [rule.name, rule] as const))('%s', (_name, rule) => {
     expect(violations(rule)).toEqual([]);
   });
 });
