@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
+import { pauseThread } from '../shared/pause.ts';
 import {
   type Contender,
   dropImageCache,
@@ -34,8 +35,7 @@ function elapsedMs(action: () => void): number {
 }
 
 function waitForExit(pid: number): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  while (pid !== 0 && !processHasEnded(pid)) Atomics.wait(pause, 0, 0, 1);
+  while (pid !== 0 && !processHasEnded(pid)) pauseThread(1);
 }
 
 function mountToFirstStat(contender: Contender, image: string, mountpoint: string): number {

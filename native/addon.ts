@@ -132,8 +132,8 @@ export interface RawFuseChannel {
 
 export interface RawDataPump {
   /**
-   * Reads `count` (device offset, length) pairs from the device in a pool thread and answers the READ
-   * request `unique` itself. An offset of -1 stands for zeros. A device error is answered with its errno.
+   * Reads `count` (device offset, length) pairs from the device, in a pool thread unless it is quicker to do it
+   * here, and answers the READ request `unique` itself. An offset of -1 stands for zeros. A device error is answered with its errno.
    */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
   readonly inFlight: number;
@@ -141,5 +141,6 @@ export interface RawDataPump {
   close(): void;
 }
 
+// Only a require call loads addons; the name that it starts from need not exist.
 const load = createRequire(join(__ADDON_DIRECTORY__, 'x'));
 export const addon: Addon = load(join(__ADDON_DIRECTORY__, 'fuse4fs.node')) as Addon;

@@ -14,8 +14,6 @@ import { findInInlineDirectory, readInlineDirectory } from './inline-directory.t
 import type { Inode } from './inode.ts';
 import { InodeFlag, SpecialInode } from './layout/inode.ts';
 
-export type { DirectorySink } from './directory-sink.ts';
-
 const cursor = new IndexCursor();
 const hash = new NameHash();
 

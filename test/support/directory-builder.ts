@@ -1,6 +1,7 @@
 /** Builds directory blocks byte by byte, as a writer of the format would, for tests of the reader. */
 
-import { type DirectorySink, readDirectory } from '../../service/ext4/directory.ts';
+import { readDirectory } from '../../service/ext4/directory.ts';
+import type { DirectorySink } from '../../service/ext4/directory-sink.ts';
 import { effectiveHashVersion, hashName, NameHash } from '../../service/ext4/dirhash.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
 import { putU16le, putU32le, viewOf } from '../../shared/bytes.ts';
