@@ -132,8 +132,9 @@ export interface RawFuseChannel {
 
 export interface RawDataPump {
   /**
-   * Reads `count` (device offset, length) pairs from the device, in a pool thread unless it is quicker to do it
-   * here, and answers the READ request `unique` itself. An offset of -1 stands for zeros. A device error is answered with its errno.
+   * Reads `count` (device offset, length) pairs from the device and answers the READ request `unique` itself, in a
+   * pool thread unless it is quicker to do it here. An offset of -1 stands for zeros. A device error is answered with
+   * its errno.
    */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
   readonly inFlight: number;
