@@ -61,14 +61,14 @@ function run(words: readonly string[], socket?: number): void {
     throw new SystemError(Errno.EPERM, PROGRAM, words.at(-1) ?? '', `exit status ${child.status}`);
 }
 
-/** nosuid and nodev are fusermount3's own and not ours to clear. */
+/** nosuid and nodev are fusermount3's own and not ours to clear. No value may bring in a word of its own. */
 function optionText(request: MountRequest): string {
   const flags = MS_FLAGS.filter((flag) => (request.msFlags & flag.ms & ~(MsBit.NOSUID | MsBit.NODEV)) !== 0);
   return [
     `fsname=${escaped(request.source)}`,
     `subtype=${escaped(request.subtype)}`,
     ...flags.map((flag) => flag.set),
-    ...request.options.map((option) => (option.value === null ? option.key : `${option.key}=${option.value}`)),
+    ...request.options.map((option) => (option.value === null ? option.key : `${option.key}=${escaped(option.value)}`)),
   ].join(',');
 }
 
