@@ -15,6 +15,8 @@ export interface HelperSetup {
   readonly report: Report;
   /** Where the service's own messages go, added to a report of failure; '' when they are in plain sight. */
   readonly logHint: string;
+  /** The user sees the service's own explanations: that it gave up needs no other report. */
+  readonly serviceIsHeard?: boolean;
   readonly timeouts?: Timeouts;
   /** Everything but the mount. */
   readonly fake?: boolean;
@@ -26,6 +28,7 @@ export function runHelper(setup: HelperSetup): number {
   const session = new Session({
     timeouts: DEFAULT_TIMEOUTS,
     fake: false,
+    serviceIsHeard: false,
     updateMtab: true,
     ...setup,
     words: new CallerWords(setup.words),

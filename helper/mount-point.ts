@@ -2,7 +2,8 @@ import { constants, fstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { closeQuietly } from '../native/descriptor.ts';
 import { pinPath } from '../native/mount-api.ts';
-import { Errno, SystemError } from '../shared/errno.ts';
+import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { errnoText } from '../shared/errno-text.ts';
 import { ExpectedFormat } from '../shared/service-protocol/packets.ts';
 
 /** A mount point that nobody can swap for another any more. */
@@ -17,8 +18,7 @@ export interface MountPoint {
 
 /** Pins what the word names. A symbolic link in the last place is refused, those before it are resolved. */
 export function pinMountPoint(word: string, expectedFormat: number): MountPoint {
-  const path = resolveParent(word);
-  const fd = pinPath(path);
+  const { path, fd } = pin(word);
   try {
     // A link put in between resolving and opening shows up here.
     if (readlinkSync(`/proc/self/fd/${fd}`) !== path) refuse(Errno.ESTALE, word, 'mount point was replaced');
@@ -31,6 +31,15 @@ export function pinMountPoint(word: string, expectedFormat: number): MountPoint 
   } catch (error) {
     closeQuietly(fd);
     throw error;
+  }
+}
+
+function pin(word: string): { path: string; fd: number } {
+  try {
+    const path = resolveParent(word);
+    return { path, fd: pinPath(path) };
+  } catch (error) {
+    return refuse(errnoOf(error), word, errnoText(errnoOf(error)));
   }
 }
 

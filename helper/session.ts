@@ -63,6 +63,8 @@ export interface SessionSetup {
   readonly timeouts: Timeouts;
   /** Where the service's own messages go; '' when the user sees them anyway. */
   readonly logHint: string;
+  /** The user sees the service's own explanations: that it gave up needs no other report. */
+  readonly serviceIsHeard: boolean;
   /** Everything but the mount. */
   readonly fake: boolean;
   readonly updateMtab: boolean;
@@ -94,9 +96,13 @@ const TABLE: Readonly<Record<Command, { readonly phases: readonly Phase[]; reado
 
 /** A service that is refused so often will never mount, and should not fill the terminal. */
 const COMMANDS_MAX = 1000;
+const REFUSALS_SHOWN_MAX = 20;
 
 /** The service did what no service may do, or nothing at all. */
 class SessionEnd extends Error {}
+
+/** The service ended the session itself, and said why. */
+class ServiceGaveUp extends SessionEnd {}
 
 /** One mount attempt. Holds nothing beyond `run`, except a mount that the service took over. */
 export class Session {
@@ -108,6 +114,7 @@ export class Session {
   #phase: Phase = Phase.HELLO_SENT;
   #succeeded = false;
   #refusal = '';
+  #refusals = 0;
   #fuseFd = -1;
   #mount: { readonly request: MountRequest; readonly live: Mount } | null = null;
   // Buffered until the mount is wanted, so that their order does not matter.
@@ -130,7 +137,8 @@ export class Session {
       this.#converse();
     } catch (error) {
       if (!(error instanceof SessionEnd || error instanceof SystemError || error instanceof ProtocolError)) throw error;
-      this.#setup.report.error(error.message);
+      if (error instanceof ServiceGaveUp && this.#setup.serviceIsHeard) this.#setup.report.detail(error.message);
+      else this.#setup.report.error(error.message);
     } finally {
       this.#release();
     }
@@ -343,7 +351,7 @@ export class Session {
     if (this.#mount === null || exitCode !== 0) {
       const own = this.#setup.logHint === '' ? null : failureIn(this.#mtabOptions);
       const reason = own ?? `exit code ${exitCode}${this.#afterRefusal()}`;
-      throw new SessionEnd(`service gave up: ${reason}`);
+      throw new ServiceGaveUp(`service gave up: ${reason}`);
     }
     const { request, live } = this.#mount;
     live.keep();
@@ -355,7 +363,8 @@ export class Session {
 
   #noteRefusal(text: string, isQuiet: boolean): void {
     this.#refusal = text;
-    if (isQuiet) this.#setup.report.detail(text);
+    this.#refusals += 1;
+    if (isQuiet || this.#refusals > REFUSALS_SHOWN_MAX) this.#setup.report.detail(text);
     else this.#setup.report.error(text);
   }
 

@@ -259,6 +259,7 @@ describe('a service that fails', () => {
     const { status, stderr } = await runHelper(...mountArguments());
     expect(status).toBe(1);
     expect(stderr).toContain('service does not come to an end');
+    expect(stderr.split('\n').length, 'lines on the terminal').toBeLessThan(30);
   });
 
   it('after being refused something has that named', async () => {
