@@ -2,9 +2,10 @@ import { closeSync, constants, fstatSync } from 'node:fs';
 import { directIoAlignment, NativeBlockDevice } from '../native/block-device.ts';
 import { descriptorFlags, lockWholeFile } from '../native/descriptor.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { errnoText } from '../shared/errno-text.ts';
 import { pauseThread } from '../shared/pause.ts';
 import { fromByteString } from '../shared/service-protocol/byte-string.ts';
-import type { ServiceSession } from './handshake.ts';
+import { HelperRefusal, type ServiceSession } from './handshake.ts';
 import type { Options } from './options.ts';
 
 const LOCK_WAIT_MS = 15_000;
@@ -22,8 +23,7 @@ export interface BackingDevice {
 
 /** Asks the helper for the device that the user named. Throws SystemError when it can't be had. */
 export function openBackingDevice(session: ServiceSession, options: Options): BackingDevice {
-  const wishes = { tryLoop: false, quiet: false };
-  const { fd } = session.openFile(options.device, constants.O_RDONLY | constants.O_EXCL, wishes);
+  const fd = openForMetadata(session, options);
   const status = fstatSync(fd);
   if (!status.isFile() && !status.isBlockDevice()) {
     closeSync(fd);
@@ -43,15 +43,31 @@ export function openBackingDevice(session: ServiceSession, options: Options): Ba
   };
 }
 
+/** Nobody else may hold a block device at the same time. The helper says nothing about a busy one, so we do. */
+function openForMetadata(session: ServiceSession, options: Options): number {
+  const wishes = { tryLoop: false, quiet: false };
+  try {
+    return session.openFile(options.device, constants.O_RDONLY | constants.O_EXCL, wishes).fd;
+  } catch (error) {
+    if (!(error instanceof HelperRefusal) || error.errno !== Errno.EBUSY) throw error;
+    throw openFailure(options, Errno.EBUSY, 'could not lock filesystem block device');
+  }
+}
+
 function openForData(session: ServiceSession, options: Options): number {
   const wishes = { tryLoop: false, quiet: true };
   try {
     return session.openFile(options.device, constants.O_RDONLY | constants.O_DIRECT, wishes).fd;
   } catch (error) {
+    if (!(error instanceof HelperRefusal)) throw error;
     // Not every file system has direct I/O on its files.
-    if (!(error instanceof SystemError) || error.errno !== Errno.EINVAL) throw error;
-    return session.openFile(options.device, constants.O_RDONLY, wishes).fd;
+    if (error.errno === Errno.EINVAL) return session.openFile(options.device, constants.O_RDONLY, wishes).fd;
+    throw openFailure(options, error.errno, errnoText(error.errno));
   }
+}
+
+function openFailure(options: Options, errno: number, why: string): SystemError {
+  return new SystemError(errno, 'opening device', fromByteString(options.device), why);
 }
 
 function directAlignment(fd: number): number {

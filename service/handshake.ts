@@ -85,6 +85,9 @@ export interface FileWishes {
   readonly quiet: boolean;
 }
 
+/** The helper did not do what we asked for. It tells its user why, in more words than it has for us. */
+export class HelperRefusal extends SystemError {}
+
 export interface MountRequest {
   readonly source: ByteString;
   /** As typed: the helper compares it with its own command line. */
@@ -133,8 +136,8 @@ function checkPeer(socket: number, peerUids: readonly number[]): void {
 /**
  * The service's side of one mount attempt. Calls go in this order: receiveHello, receiveGift, openFile
  * as often as needed, finishFiles, mount, goodbye. Whatever throws leaves no descriptor open but those
- * already returned and the socket, which `goodbye` or `close` ends. A refusal is a SystemError whose
- * `syscall` is the packet's name; a helper that breaks the protocol is a ProtocolError.
+ * already returned and the socket, which `goodbye` or `close` ends. A HelperRefusal's `syscall` is the
+ * packet's name; a helper that breaks the protocol is a ProtocolError.
  */
 export class ServiceSession {
   readonly #socket: number;
@@ -198,7 +201,7 @@ export class ServiceSession {
       } else if (answer.errno === Errno.EBUSY && this.#nowMs() < deadlineMs) {
         pauseThread(this.#limits.busyPauseMs);
       } else {
-        throw new SystemError(answer.errno, 'OPEN', fromByteString(path));
+        throw new HelperRefusal(answer.errno, 'OPEN', fromByteString(path));
       }
     }
   }
@@ -259,7 +262,7 @@ export class ServiceSession {
     if (reply.fd >= 0) closeQuietly(reply.fd);
     if (reply.message.kind !== 'reply' || reply.fd >= 0)
       throw new ProtocolError('REPL', 0, `expected to answer ${packet}`);
-    if (reply.message.errno !== 0) throw new SystemError(reply.message.errno, packet, '');
+    if (reply.message.errno !== 0) throw new HelperRefusal(reply.message.errno, packet, '');
   }
 
   #receiveHello(): HelloMessage {

@@ -14,6 +14,7 @@ const TEXT_BYTES_MAX = 1000;
 export function failureOption(text: string): ByteString {
   let line = text
     .trim()
+    .slice(0, TEXT_BYTES_MAX)
     .replaceAll(',', ';')
     .replace(/\p{Cc}+/gu, ' ');
   while (Buffer.byteLength(line) > TEXT_BYTES_MAX) line = line.slice(0, -1);
