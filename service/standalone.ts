@@ -1,13 +1,16 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, realpathSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FUSE_CONF_PATH, readFuseConf } from '../helper/fuse-conf.ts';
 import { FusermountMounter } from '../helper/fusermount.ts';
 import { runHelper } from '../helper/helper.ts';
 import { RootMounter } from '../helper/mounter.ts';
 import { failureText, type Report, stderrReport } from '../helper/report.ts';
+import { setCloseOnExec } from '../native/descriptor.ts';
 import { trySetIoFlusher } from '../native/hardening.ts';
 import { socketPair } from '../native/seqpacket.ts';
+import { joinMountOptions, splitMountOptions } from '../shared/mount-options.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { type Options, parseCommandLine, subtypeOfProgram } from './options.ts';
 import { UsageError } from './usage-error.ts';
@@ -16,6 +19,14 @@ import { UsageError } from './usage-error.ts';
 const Exit = Object.freeze({ OK: 0, USAGE: 1, SYSTEM: 2, MOUNT_FAILURE: 32 });
 
 const PROGRAM = 'fuse4fs';
+
+const STDOUT = 1;
+const STDERR = 2;
+
+/** How long a service may take to end after its session has. */
+const END_MS = 5_000;
+
+const CONTROL_CHARACTER = /(?![\n\t])\p{Cc}/gu;
 
 /** Runs its arguments with LISTEN_PID set to the process that they become. */
 const ACTIVATE = 'LISTEN_PID=$$ exec "$@"';
@@ -57,42 +68,75 @@ async function mountAndServe(
 ): Promise<number> {
   const mounter = process.getuid?.() === 0 ? new RootMounter(report) : new FusermountMounter();
   const [socket, childSocket] = socketPair();
-  const child = startService(programPath, childSocket, options, logFd);
+  const child = await startService(programPath, childSocket, options, logFd, report);
   closeSync(childSocket);
-  const messages = relayMessages(child);
+  if (child === null) {
+    removeLockFile(options);
+    return Exit.SYSTEM;
+  }
+  const ended = relayMessages(child);
   const status = runHelper({
     socket,
-    subtype: fromByteString(subtypeOfProgram(programPath)),
-    words: withoutLockFile(words),
+    subtype: fromByteString(options.subtype),
+    words: options.lockFile === null ? words : withoutLockFile(words),
     mounter,
     fuseConf: readFuseConf(FUSE_CONF_PATH, report),
     report,
     logHint: '',
+    serviceIsHeard: true,
   });
   closeSync(socket);
   if (status !== 0) {
-    await messages;
-    report.error('mount failed while opening filesystem');
+    await endService(child, ended, options);
+    report.error(`mount failed while opening filesystem${logFd < 0 ? '' : `, check ${process.env.FUSE4FS_LOGFILE}`}`);
     return Exit.MOUNT_FAILURE;
   }
-  if (options.foreground) await serveInForeground(child, options);
-  else child.unref();
+  if (options.foreground) await serveInForeground(child, ended, options);
+  else await relayWhatWasSaid(child);
   return Exit.OK;
 }
 
-/** A process that gets a connected socket as descriptor 3 and, from now on, nothing else. */
-function startService(programPath: string, socket: number, options: Options, logFd: number): ChildProcess {
+/**
+ * A process that gets a connected socket as descriptor 3 and, from now on, nothing else. It never sees our
+ * terminal, where what it types would be taken for the user's words. Null, and a report, when there can't be one.
+ */
+async function startService(
+  programPath: string,
+  socket: number,
+  options: Options,
+  logFd: number,
+  report: Report,
+): Promise<ChildProcess | null> {
   // Descendants inherit it: memory reclaim must not wait for what they serve.
   trySetIoFlusher();
-  const output = options.foreground ? 'inherit' : logFd >= 0 ? logFd : 'pipe';
-  const words = [...lockHolder(options), ...confinement(), 'sh', '-c', ACTIVATE, 'sh', process.execPath, programPath];
   adjustOomScore(options.oomScoreAdjust);
-  return spawn(words[0], words.slice(1), {
-    stdio: ['ignore', output, output, socket],
-    env: { ...process.env, LISTEN_FDS: '1' },
-    cwd: '/',
-    detached: !options.foreground,
-  });
+  const output = logFd >= 0 ? logFd : 'pipe';
+  keepDescriptors();
+  try {
+    const words = [...lockHolder(options), ...confinement(), 'sh', '-c', ACTIVATE, 'sh', process.execPath, programPath];
+    const child = spawn(words[0], words.slice(1), {
+      stdio: ['ignore', output, output, socket],
+      env: { ...process.env, LISTEN_FDS: '1', LISTEN_FDNAMES: undefined },
+      cwd: '/',
+      detached: true,
+    });
+    await once(child, 'spawn');
+    return child;
+  } catch (error) {
+    report.error(failureText(error, 'starting the service'));
+    return null;
+  }
+}
+
+/** Whoever started us may have left descriptors open that are none of the service's business. */
+function keepDescriptors(): void {
+  for (const name of readdirSync('/proc/self/fd')) {
+    try {
+      if (Number(name) > STDERR) setCloseOnExec(Number(name), true);
+    } catch {
+      // The one that listed the others is closed again.
+    }
+  }
 }
 
 function lockHolder(options: Options): readonly string[] {
@@ -117,20 +161,58 @@ function adjustOomScore(score: number): void {
 /** Passes on what the service says until its output ends; a service in the background goes on unheard. */
 async function relayMessages(child: ChildProcess): Promise<void> {
   const closed = once(child, 'close');
-  child.stdout?.pipe(process.stdout, { end: false });
-  child.stderr?.pipe(process.stderr, { end: false });
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => writeLines(STDOUT, text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => writeLines(STDERR, text));
   await closed;
 }
 
-/** Interrupted, it unmounts: the service then ends by itself, at the latest when the last file is closed. */
-async function serveInForeground(child: ChildProcess, options: Options): Promise<void> {
+/** Of a process that parses hostile images, only text may reach the terminal. */
+function writeLines(fd: number, text: string): void {
+  try {
+    writeSync(fd, text.replace(CONTROL_CHARACTER, '?'));
+  } catch {
+    // Nobody listens any more.
+  }
+}
+
+/** Whatever it said before the mount came up is in the pipe already: one turn starts reading, the next one reads. */
+async function relayWhatWasSaid(child: ChildProcess): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await nextTurn();
+  child.unref();
+}
+
+/** A service without a mount ends by itself, unless something holds it up. */
+async function endService(child: ChildProcess, ended: Promise<void>, options: Options): Promise<void> {
+  const timer = setTimeout(() => killService(child, options), END_MS);
+  await ended;
+  clearTimeout(timer);
+}
+
+/** With everything that stands between it and us. */
+function killService(child: ChildProcess, options: Options): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
+  }
+  removeLockFile(options);
+}
+
+/**
+ * Interrupted, it unmounts: the service then ends by itself, at the latest when the last file is closed.
+ * Interrupted again, it does not wait for that.
+ */
+async function serveInForeground(child: ChildProcess, ended: Promise<void>, options: Options): Promise<void> {
   const mountPoint = fromByteString(options.mountPoint);
   const [program, ...flags] = process.getuid?.() === 0 ? ['umount', '-l'] : ['fusermount3', '-u', '-z'];
-  const unmount = (): void => {
-    spawn(program, [...flags, '--', mountPoint], { stdio: ['ignore', 'ignore', 'inherit'] });
+  let interrupted = false;
+  const interrupt = (): void => {
+    if (interrupted) killService(child, options);
+    else spawnSync(program, [...flags, '--', mountPoint], { stdio: ['ignore', 'ignore', 'inherit'] });
+    interrupted = true;
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, unmount);
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  await ended;
 }
 
 /** Descriptor of the file that FUSE4FS_LOGFILE names, -1 when it names none, null when it can't be opened. */
@@ -155,7 +237,19 @@ function createLockFile(path: string, report: Report): boolean {
   }
 }
 
+function removeLockFile(options: Options): void {
+  if (options.lockFile !== null) rmSync(fromByteString(options.lockFile), { force: true });
+}
+
 /** The service has no place for lock files: the one that the user wants is ours. */
 function withoutLockFile(words: readonly string[]): string[] {
-  return words.map((word) => word.replace(/(^|^-o|,)lockfile=[^,]*/g, '$1defaults'));
+  return words.map((word, index) => {
+    if (/^-[^-o]*o$/.test(words[index - 1] ?? '')) return listWithoutLockFile(word);
+    return word.startsWith('-o') && word !== '-o' ? `-o${listWithoutLockFile(word.slice(2))}` : word;
+  });
+}
+
+function listWithoutLockFile(list: string): string {
+  const kept = splitMountOptions(toByteString(list)).filter((option) => option.name !== 'lockfile');
+  return kept.length === 0 ? 'defaults' : fromByteString(joinMountOptions(kept.map((option) => option.word)));
 }

@@ -4,7 +4,11 @@ import {
   chownSync,
   closeSync,
   existsSync,
+  mkdirSync,
   openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
   readSync,
   rmSync,
   statSync,
@@ -14,7 +18,7 @@ import {
 } from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Ext4Service } from '../support/ext4-service.ts';
-import { mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
+import { mountFuse4fs, program, tryMountFuse4fs } from '../support/fuse4fs-mount.ts';
 import { makeImage, populateImage } from '../support/kernel-image.ts';
 import { OperationScript } from '../support/operation-script.ts';
 import { mountsBelow, run, sha256OfFile, TestRoom } from '../support/test-room.ts';
@@ -35,6 +39,7 @@ beforeAll(async () => {
 afterEach(() => room.reset());
 afterAll(() => room.clear());
 
+const nodeProgram = process.execPath;
 const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
 
 function output(command: readonly string[]): { status: number | null; text: string } {
@@ -124,6 +129,69 @@ test('in the foreground the command ends with the unmount, with code 0', async (
   expect(room.leaks()).toEqual([]);
 });
 
+test('the mount table shows the type that the user asked for', async () => {
+  const mount = await mountFuse4fs(room, image, 'ro,subtype=other');
+  expect(output(['findmnt', '-n', '-o', 'FSTYPE', mount.mountPoint]).text.trim()).toBe('fuse.other');
+  await mount.unmount();
+});
+
+test('what the service has to say about a mount is heard before the command ends', async () => {
+  const mount = await mountFuse4fs(room, image, 'rw');
+  expect(mount.process.output).toContain('mounting read-only');
+  await mount.unmount();
+});
+
+test('a lock file lives as long as the mount, and other words may look like one', async () => {
+  const lookalike = room.path('a,lockfile=x.img');
+  const lock = room.path('lock');
+  run('cp', ['--sparse=always', image, lookalike]);
+  const mount = await mountFuse4fs(room, lookalike, `lockfile=${lock},ro`);
+  expect(statSync(lock).mode & 0o7777).toBe(0o400);
+  const second = await tryMountFuse4fs(room, lookalike, `ro,lockfile=${lock}`);
+  expect((await second.process.ended).code).toBe(32);
+  expect(existsSync(lock)).toBe(true);
+  await mount.unmount();
+  expect(existsSync(lock)).toBe(false);
+});
+
+test('the service gets neither the terminal nor the descriptors of who starts it', async () => {
+  const mountPoint = room.mountPoint();
+  const opened = room.path('opened-before');
+  const withDescriptor = ['sh', '-c', 'exec 7>"$0"; exec "$@"', opened];
+  const process = room.supervise([...withDescriptor, program('fuse4fs'), '-f', '-o', 'ro', image, mountPoint]);
+  await room.waitForMount(mountPoint, 20_000);
+  const services = process.pids().filter(isService);
+  expect(services.length).toBeGreaterThan(0);
+  for (const pid of services) {
+    const descriptors = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    expect(descriptors).not.toContain(opened);
+    // Fields behind the name: state, parent, process group, session.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    expect(fields[3], 'leader of its own session').toBe(String(pid));
+  }
+  run('umount', [mountPoint]);
+  await process.waitForAll(10_000);
+});
+
+/** Its title shows device and mount point; /proc belongs to root, because it is not dumpable. */
+function isService(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('-ext4 ');
+}
+
+test('a service that cannot be started is a system error', async () => {
+  const tools = room.path('tools');
+  mkdirSync(tools);
+  const lock = room.path('lock');
+  const command = [nodeProgram, program('fuse4fs'), '-o', `ro,lockfile=${lock}`, image, room.mountPoint()];
+  const process = room.supervise(['env', '-i', `PATH=${tools}`, ...command]);
+  expect((await process.waitForEnd(20_000)).code).toBe(2);
+  await process.waitForAll(10_000);
+  expect(process.output).toMatch(/starting the service: no such file/);
+  expect(existsSync(lock)).toBe(false);
+});
+
 interface Refusal {
   readonly name: string;
   readonly words: (mountPoint: string) => readonly string[];
@@ -187,6 +255,8 @@ test.each(REFUSALS)('$name is refused with code $code and a reason', async ({ wo
   await process.waitForAll(10_000);
   expect(process.output).toMatch(text);
   expect(process.output).not.toMatch(/\n\s+at .*\.(js|ts|cjs):\d+|Error: /);
+  // The reason and, where the reason is not the command line, what became of the mount.
+  expect(process.output.trim().split('\n')).toHaveLength(code === 32 ? 2 : 1);
   expect(room.leaks()).toEqual([]);
 });
 
