@@ -14,8 +14,6 @@ export const u8 = (view: DataView, at: number): number => view.getUint8(at);
 export const u16le = (view: DataView, at: number): number => view.getUint16(at, true);
 export const u32le = (view: DataView, at: number): number => view.getUint32(at, true);
 export const i32le = (view: DataView, at: number): number => view.getInt32(at, true);
-export const u64le = (view: DataView, at: number): number =>
-  view.getUint32(at + 4, true) * TWO_POW_32 + view.getUint32(at, true);
 
 export const u16be = (view: DataView, at: number): number => view.getUint16(at, false);
 export const u32be = (view: DataView, at: number): number => view.getUint32(at, false);

@@ -11,7 +11,8 @@ import {
   setNonBlocking,
 } from '../../native/descriptor.ts';
 import { Errno } from '../../shared/errno.ts';
-import { compileFixture, scratchDirectory } from './fixtures/scratch.ts';
+import { compiledTool } from '../support/compiled-tool.ts';
+import { scratchDirectory } from './fixtures/scratch.ts';
 
 const withErrno = (errno: number) => expect.objectContaining({ errno });
 
@@ -48,7 +49,7 @@ it('a whole-file lock excludes a POSIX lock of another program, even after anoth
   const fd = openSync(path, 'r+');
   lockWholeFile(fd, true);
   closeSync(openSync(path, 'r'));
-  const program = compileFixture('try-posix-lock', scratchDirectory());
+  const program = compiledTool('try-posix-lock');
   const exitStatus = () => spawnSync(program, [path]).status;
   expect(exitStatus()).toBe(1);
   closeSync(fd);

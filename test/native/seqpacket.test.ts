@@ -1,9 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { addon } from '../../native/addon.ts';
 import { descriptorFlags } from '../../native/descriptor.ts';
 import {
@@ -19,7 +18,8 @@ import {
   socketPair,
 } from '../../native/seqpacket.ts';
 import { Errno } from '../../shared/errno.ts';
-import { compileFixture, descriptorsLeaked, openDescriptorCount, scratchDirectory } from './fixtures/scratch.ts';
+import { compiledTool } from '../support/compiled-tool.ts';
+import { descriptorsLeaked, openDescriptorCount, scratchDirectory } from './fixtures/scratch.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
 const withErrno = (errno: number) => expect.objectContaining({ name: 'SystemError', errno });
@@ -82,16 +82,10 @@ describe('packets', () => {
 });
 
 describe('descriptors', () => {
-  let sender = '';
-  let directory = '';
-  beforeAll(() => {
-    directory = mkdtempSync(join(tmpdir(), 'fuse4fs-send-'));
-    sender = compileFixture('send-descriptors', directory);
-  });
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
+  /** With the packet "packet". */
   function sendDescriptors(socket: number, count: number): void {
-    execFileSync(sender, [String(count)], { stdio: ['ignore', 'inherit', 'inherit', socket] });
+    const words = [String(count), Buffer.from('packet').toString('hex')];
+    execFileSync(compiledTool('send-descriptors'), words, { stdio: ['ignore', 'inherit', 'inherit', socket] });
   }
 
   it('arrive as a working copy that is closed on exec', () => {
@@ -178,7 +172,7 @@ describe('sockets', () => {
   it('connect by path to a listening program', async () => {
     const directory = scratchDirectory();
     const path = join(directory, 'socket');
-    const greeter = spawn(compileFixture('greet-one', directory), [path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const greeter = spawn(compiledTool('greet-one'), [path], { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = once(greeter, 'exit');
     await once(greeter.stdout, 'data');
     const socket = connectSeqpacket(path);

@@ -36,7 +36,7 @@ const RULES: readonly Rule[] = [
   {
     name: 'keeps 64-bit values out of BigInt',
     banned: /\.[gs]etBig(Int|Uint)64\(|\bBigInt\(|\b\d+n\b/,
-    instead: 'numbers below 2^53 (u64le and its like), or a low and a high half',
+    instead: 'numbers below 2^53 (u64ne), or a low and a high half',
     rooms: PRODUCT,
   },
   {
