@@ -107,7 +107,7 @@ function openFilesystem(device: BackingDevice, options: Options, log: Log): File
   const filesystem = Filesystem.open(device.metadata, {
     crc32c,
     cacheBytes: options.cacheSizeBytes ?? Math.min(CACHE_BYTES_MAX_DEFAULT, totalmem() / CACHE_MEMORY_SHARE),
-    superblockAt: options.superblockKiB ?? 0,
+    superblockKiB: options.superblockKiB ?? 0,
     noRecovery: options.noRecovery,
     log: (text) => log.notice(text),
   });

@@ -35,15 +35,15 @@ export interface OpenOptions {
   /** Budget of the metadata cache. */
   readonly cacheBytes: number;
   /** Which superblock to use, in units of 1 KiB from the start of the device (option sb=); 0 for the primary. */
-  readonly superblockAt: number;
+  readonly superblockKiB: number;
   /** Show the file system as it is on disk, without what the journal holds. */
   readonly noRecovery: boolean;
   /** Takes lines that the administrator should see. */
   readonly log: (text: string) => void;
 }
 
-const superblockOffset = (superblockAt: number): number =>
-  superblockAt === 0 ? SUPERBLOCK.PRIMARY_OFFSET : superblockAt * 1024;
+const superblockOffset = (superblockKiB: number): number =>
+  superblockKiB === 0 ? SUPERBLOCK.PRIMARY_OFFSET : superblockKiB * 1024;
 
 /** An ext2, ext3 or ext4 file system, opened for reading. */
 export class Filesystem implements Ext4Context {
@@ -62,7 +62,7 @@ export class Filesystem implements Ext4Context {
 
   /** Throws FsError, IncompatibleError, CorruptionError or DeviceError, whose text says why it can't be opened. */
   static open(device: BlockDevice, options: OpenOptions): Filesystem {
-    const offsetBytes = superblockOffset(options.superblockAt);
+    const offsetBytes = superblockOffset(options.superblockKiB);
     const onDisk = readSuperblock(device, offsetBytes, options.crc32c);
     const cache = new BufferCache(device, onDisk.blockSizeBytes, options.cacheBytes);
     const recovered = Filesystem.#recover(device, onDisk, cache, options);
@@ -101,7 +101,7 @@ export class Filesystem implements Ext4Context {
     }
     // The file system as it was before the journal's changes serves to find the journal's own blocks.
     const before = new Filesystem(device, superblock, cache, null, options);
-    const journal = openJournalFile(before, superblockOffset(options.superblockAt));
+    const journal = openJournalFile(before, superblockOffset(options.superblockKiB));
     if (dirty) {
       options.log('recovering journal in memory');
       return recoverInMemory(device, before.blockSize, superblock.blocksCount, options.crc32c, journal);
@@ -117,7 +117,7 @@ export class Filesystem implements Ext4Context {
     recovered: RecoveredBlocks | null,
     options: OpenOptions,
   ) {
-    const geometry = new Geometry(superblock, superblockBlock(superblock, superblockOffset(options.superblockAt)));
+    const geometry = new Geometry(superblock, superblockBlock(superblock, superblockOffset(options.superblockKiB)));
     const checksum = metadataChecksum(superblock, options.crc32c);
     const descriptors = new GroupDescriptors(geometry, cache, checksum);
     this.superblock = superblock;

@@ -46,9 +46,9 @@ class InodeJournalFile implements JournalFile {
 
 /**
  * The internal journal. When its inode is damaged, the superblock's copy of the inode's block map is
- * used. `superblockAt` is the byte offset of the superblock in use.
+ * used. `superblockOffsetBytes` is the byte offset of the superblock in use.
  */
-export function openJournalFile(ctx: Ext4Context, superblockAt: number): JournalFile {
+export function openJournalFile(ctx: Ext4Context, superblockOffsetBytes: number): JournalFile {
   const { superblock } = ctx;
   try {
     const inode = ctx.inode(superblock.journalInode);
@@ -57,18 +57,18 @@ export function openJournalFile(ctx: Ext4Context, superblockAt: number): Journal
   } catch (error) {
     const damaged = error instanceof CorruptionError || error instanceof FsError;
     if (!damaged || superblock.journalBackupType !== BACKUP_OF_BLOCK_MAP) throw error;
-    return new InodeJournalFile(ctx, backupInode(ctx, superblockAt));
+    return new InodeJournalFile(ctx, backupInode(ctx, superblockOffsetBytes));
   }
 }
 
 /** An inode whose i_block is read from its copy in the superblock. */
-function backupInode(ctx: Ext4Context, superblockAt: number): Inode {
+function backupInode(ctx: Ext4Context, superblockOffsetBytes: number): Inode {
   const { superblock, blockSize } = ctx;
   const inode = new Inode(superblock.journalInode);
   inode.mode = FileType.REGULAR | 0o600;
   inode.linksCount = 1;
-  inode.tableBlock = Math.floor(superblockAt / blockSize);
-  inode.tableOffset = (superblockAt % blockSize) + SUPERBLOCK.s_jnl_blocks - INODE.i_block;
+  inode.tableBlock = Math.floor(superblockOffsetBytes / blockSize);
+  inode.tableOffset = (superblockOffsetBytes % blockSize) + SUPERBLOCK.s_jnl_blocks - INODE.i_block;
   const { view } = ctx.cache.get(inode.tableBlock);
   if (u16le(view, inode.tableOffset + INODE.i_block) === EXTENT_MAGIC) inode.flags = InodeFlag.EXTENTS;
   const words = superblock.journalBackup;

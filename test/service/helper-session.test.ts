@@ -628,6 +628,20 @@ describe('mounting', () => {
     expect([...seen, mountLines().length]).toEqual([0, 1]);
   });
 
+  it('does not wait for a service that wants to be waited for', () => {
+    const root = new RootMounter({ error: () => {}, detail: () => {} });
+    const mounter: Mounter = {
+      isRoot: true,
+      openFuseDevice: () => root.openFuseDevice(),
+      mount: (fuseFd, request) => {
+        execFileSync(compiledTool('wait-for-init'), { stdio: ['ignore', 'ignore', 'inherit', fuseFd] });
+        return root.mount(fuseFd, request);
+      },
+    };
+    expect(talk([...settings(), mountNow(6), goodbye(0)], { mounter }).status).toBe(0);
+    expect(mountLines()).toHaveLength(1);
+  });
+
   it('fails when the mount point has gone in the meantime', () => {
     const root = new RootMounter({ error: () => {}, detail: () => {} });
     const mounter: Mounter = {

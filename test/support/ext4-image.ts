@@ -74,7 +74,7 @@ export function openDevice(device: BlockDevice, options: Partial<OpenOptions> = 
   return Filesystem.open(device, {
     crc32c,
     cacheBytes: 4 * 2 ** 20,
-    superblockAt: 0,
+    superblockKiB: 0,
     noRecovery: false,
     log: () => {},
     ...options,

@@ -118,7 +118,7 @@ class HostileWalk {
     return Filesystem.open(this.#device, {
       crc32c,
       cacheBytes: CACHE_BYTES,
-      superblockAt: 0,
+      superblockKiB: 0,
       noRecovery: this.#noRecovery,
       log: () => {},
     });

@@ -34,7 +34,7 @@ export class SessionMount {
     this.filesystem = Filesystem.open(device, {
       crc32c,
       cacheBytes: 32 * 2 ** 20,
-      superblockAt: 0,
+      superblockKiB: 0,
       noRecovery: false,
       log: (text) => this.log.error(text),
     });

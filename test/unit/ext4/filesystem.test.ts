@@ -229,9 +229,9 @@ describe('opening', () => {
     const bytes = imageBytes(image);
     bytes.fill(0, 1024, 3072);
     expect(() => openBytes(bytes.slice())).toThrow('no ext2, ext3 or ext4 superblock found');
-    const filesystem = openBytes(bytes, { superblockAt: 8193 });
+    const filesystem = openBytes(bytes, { superblockKiB: 8193 });
     expect(content(filesystem, find(filesystem, 'dense')).equals(dense)).toBe(true);
-    expect(() => openBytes(bytes, { superblockAt: 8194 })).toThrow('superblock found at byte 8390656');
+    expect(() => openBytes(bytes, { superblockKiB: 8194 })).toThrow('superblock found at byte 8390656');
   });
 
   it('says what is wrong with the state of the file system', () => {
