@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { closeQuietly } from '../native/descriptor.ts';
-import { grantIomap } from '../native/fuse-device.ts';
+import { cloneFuseDevice, grantIomap } from '../native/fuse-device.ts';
 import {
   attachMount,
   contextMessages,
@@ -82,10 +82,30 @@ export class RootMounter implements Mounter {
   }
 
   /**
+   * Mounts with a descriptor that the service never had, and then makes `fuseFd` serve that mount. On its own the
+   * service may have asked for a mount that waits until INIT is answered (FUSE_DEV_IOC_SYNC_INIT), and then not answer.
+   */
+  mount(fuseFd: number, request: MountRequest): Mount {
+    const ownFd = this.openFuseDevice();
+    try {
+      const mount = this.#mountDevice(ownFd, request);
+      try {
+        cloneFuseDevice(fuseFd, ownFd);
+        return mount;
+      } catch (error) {
+        mount.abandon();
+        throw error;
+      }
+    } finally {
+      closeSync(ownFd);
+    }
+  }
+
+  /**
    * The mount is attached to nothing until it is kept, so that nobody ever sees one without a service, and
    * the kernel clears it away if this process is killed.
    */
-  mount(fuseFd: number, request: MountRequest): Mount {
+  #mountDevice(fuseFd: number, request: MountRequest): Mount {
     const mountFd = this.#detachedMount(fuseFd, request);
     if (mountFd === null) return mountWithOldCall(fuseFd, request, this.#report);
     return {

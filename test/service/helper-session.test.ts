@@ -23,6 +23,7 @@ import { parseFuseConf } from '../../helper/fuse-conf.ts';
 import { type Mounter, mountWithOldCall, RootMounter } from '../../helper/mounter.ts';
 import { UnmountFlag, unmount } from '../../native/mount-api.ts';
 import { failureOption } from '../../shared/service-protocol/failure-text.ts';
+import { compiledTool } from '../support/compiled-tool.ts';
 import {
   type Conversation,
   type ConversationSetup,
