@@ -1,7 +1,7 @@
 import { fstatSync, writeSync } from 'node:fs';
 
 /** Priorities of syslog(3), as the journal reads them from a `<N>` line prefix. */
-const Priority = Object.freeze({ ERROR: 3, WARNING: 4, NOTICE: 5, DEBUG: 7 });
+const Priority = Object.freeze({ ERROR: 3, NOTICE: 5, DEBUG: 7 });
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -106,10 +106,6 @@ export class Log {
 
   error(text: string): void {
     this.#line(this.#errors, Priority.ERROR, text);
-  }
-
-  warning(text: string): void {
-    this.#line(this.#errors, Priority.WARNING, text);
   }
 
   notice(text: string): void {

@@ -26,10 +26,6 @@ export class FakeChannel implements Channel {
     this.reply = new Uint8Array(replyBytes);
   }
 
-  get waiting(): number {
-    return this.#queue.length;
-  }
-
   exchange(replyLength: number): number {
     if (replyLength > 0) this.written.push(this.reply.slice(0, replyLength));
     const next = this.#queue.shift();

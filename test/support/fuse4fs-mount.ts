@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { SupervisedProcess, SuperviseOptions } from './supervised-process.ts';
+import type { SupervisedProcess } from './supervised-process.ts';
 import { mountsBelow, run, type TestRoom } from './test-room.ts';
 
 const PROGRAMS = resolve(import.meta.dirname, '../../bin');
@@ -42,26 +42,16 @@ export class Fuse4fsMount {
 }
 
 /** A mount that may be refused: the process tells how, and its output why. */
-export async function tryMountFuse4fs(
-  room: TestRoom,
-  image: string,
-  options = 'ro',
-  supervise: SuperviseOptions = {},
-): Promise<Fuse4fsMount> {
+export async function tryMountFuse4fs(room: TestRoom, image: string, options = 'ro'): Promise<Fuse4fsMount> {
   const mountPoint = room.mountPoint();
-  const process = room.supervise([program('fuse4fs'), '-o', options, image, mountPoint], supervise);
+  const process = room.supervise([program('fuse4fs'), '-o', options, image, mountPoint]);
   await process.waitForEnd(MOUNT_MILLISECONDS);
   return new Fuse4fsMount(mountPoint, process);
 }
 
 /** Stand-alone mount: the command returns when the mount is live, the server goes on behind it. */
-export async function mountFuse4fs(
-  room: TestRoom,
-  image: string,
-  options = 'ro',
-  supervise: SuperviseOptions = {},
-): Promise<Fuse4fsMount> {
-  const mount = await tryMountFuse4fs(room, image, options, supervise);
+export async function mountFuse4fs(room: TestRoom, image: string, options = 'ro'): Promise<Fuse4fsMount> {
+  const mount = await tryMountFuse4fs(room, image, options);
   const end = await mount.process.ended;
   if (end.code !== 0) throw new Error(`fuse4fs ended with ${JSON.stringify(end)}: ${mount.process.output}`);
   if (!mountsBelow(room.directory).includes(mount.mountPoint)) {

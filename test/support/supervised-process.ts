@@ -10,11 +10,6 @@ export interface CommandEnd {
   readonly signal: number | null;
 }
 
-export interface SuperviseOptions {
-  readonly cwd?: string;
-  readonly env?: NodeJS.ProcessEnv;
-}
-
 /** Waits for an event of the outside world; a failure names what did not happen. */
 export async function within<T>(milliseconds: number, what: () => string, event: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -61,10 +56,9 @@ export class SupervisedProcess {
   readonly #supervisor: ChildProcess;
   readonly #textWaiters = new Set<() => void>();
 
-  constructor(command: readonly string[], options: SuperviseOptions = {}) {
+  constructor(command: readonly string[]) {
     this.#supervisor = spawn(compiledTool('supervise'), command, {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      ...options,
     });
     for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => this.#addOutput(text));

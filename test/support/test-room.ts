@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SupervisedProcess, type SuperviseOptions } from './supervised-process.ts';
+import { SupervisedProcess } from './supervised-process.ts';
 
 /** Octal escapes of /proc/self/mountinfo: space, tab, newline, backslash. */
 const unescapeMount = (field: string) =>
@@ -76,8 +76,8 @@ export class TestRoom {
     return directory;
   }
 
-  supervise(command: readonly string[], options?: SuperviseOptions): SupervisedProcess {
-    const process = new SupervisedProcess(command, options);
+  supervise(command: readonly string[]): SupervisedProcess {
+    const process = new SupervisedProcess(command);
     this.#processes.push(process);
     return process;
   }

@@ -18,15 +18,14 @@ class Recorder implements LogStream {
 const limiterAt = (clock: { ms: number }): LineLimiter => new LineLimiter(() => clock.ms, 3, 5_000, 60_000);
 
 describe('a log', () => {
-  it('puts errors and warnings on one stream and all else on the other', () => {
+  it('puts errors on one stream and all else on the other', () => {
     const errors = new Recorder();
     const notices = new Recorder();
     const log = new Log('sda1', errors, notices, limiterAt({ ms: 0 }));
     log.error('cannot read');
-    log.warning('mounting unchecked fs');
     log.notice('mounted filesystem');
     log.debug('lookup');
-    expect(errors.lines).toEqual(['FUSE4FS (sda1): cannot read\n', 'FUSE4FS (sda1): mounting unchecked fs\n']);
+    expect(errors.lines).toEqual(['FUSE4FS (sda1): cannot read\n']);
     expect(notices.lines).toEqual([
       'FUSE4FS (sda1): mounted filesystem\n',
       `FUSE4FS (sda1): tid=${process.pid} lookup\n`,
@@ -37,10 +36,9 @@ describe('a log', () => {
     const journal = new Recorder(true);
     const log = new Log('sda1', journal, journal, limiterAt({ ms: 0 }));
     log.error('a');
-    log.warning('b');
     log.notice('c');
     log.debug('d');
-    expect(journal.lines.map((line) => line.slice(0, 3))).toEqual(['<3>', '<4>', '<5>', '<7>']);
+    expect(journal.lines.map((line) => line.slice(0, 3))).toEqual(['<3>', '<5>', '<7>']);
   });
 
   it('keeps one message on one line', () => {

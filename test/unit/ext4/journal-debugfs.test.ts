@@ -1,17 +1,16 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
-import { e2fsprogs } from '../../support/e2fsprogs.ts';
+import { debugfsWrite } from '../../support/e2fsprogs.ts';
+import { ImageDirectory } from '../../support/ext4-image.ts';
 import { blockOf } from '../../support/journal-builder.ts';
 import { compareWithReplay } from '../../support/journal-replay.ts';
 
-const directory = mkdtempSync(join(tmpdir(), 'fuse4fs-journal-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const directory = new ImageDirectory();
+afterAll(() => directory.remove());
 
 /** A file of blocks to be logged: every third one begins with the journal's magic number. */
 function contentFile(name: string, blockSize: number, count: number, fill: number): string {
-  const path = join(directory, name);
+  const path = directory.file(name);
   const blocks = Array.from({ length: count }, (_, index) => blockOf(blockSize, fill + index, index % 3 === 2));
   writeFileSync(path, Buffer.concat(blocks));
   return path;
@@ -33,39 +32,20 @@ const matrix = checksums.flatMap(([sum, open]) =>
 
 test.each(matrix)(
   'a journal written by debugfs (%s) is recovered as e2fsck replays it',
-  (name, open, blockSize, feature) => {
-    const image = join(directory, `${name.replaceAll(/\W/g, '')}.img`);
-    writeFileSync(image, '');
-    truncateSync(image, 4000 * blockSize);
-    e2fsprogs('mke2fs', [
-      '-q',
-      '-F',
-      '-t',
-      'ext4',
-      '-b',
-      String(blockSize),
-      '-O',
-      feature,
-      '-J',
-      `size=${blockSize / 1024}`,
-      image,
-    ]);
+  (_name, open, blockSize, feature) => {
+    const journal = ['-J', `size=${blockSize / 1024}`];
+    const image = directory.make(4000 * blockSize, ['-b', String(blockSize), '-O', feature, ...journal]);
     const home = 3900;
     const first = contentFile('first', blockSize, 9, 0x21);
     const second = contentFile('second', blockSize, 3, 0x51);
-    e2fsprogs(
-      'debugfs',
-      ['-w', '-f', '-', image],
-      [
-        open,
-        `jw -b ${home}-${home + 8} ${first}`,
-        `jw -r ${home + 1},${home + 4}`,
-        `jw -b ${home + 4}-${home + 6} ${second}`,
-        `jw -r ${home + 8}`,
-        'jc',
-        '',
-      ].join('\n'),
-    );
+    debugfsWrite(image, [
+      open,
+      `jw -b ${home}-${home + 8} ${first}`,
+      `jw -r ${home + 1},${home + 4}`,
+      `jw -b ${home + 4}-${home + 6} ${second}`,
+      `jw -r ${home + 8}`,
+      'jc',
+    ]);
     const { differing, changedByReplay, recovered } = compareWithReplay(image);
     expect(differing).toEqual([]);
     expect(changedByReplay).toBeGreaterThanOrEqual(7);
