@@ -19,6 +19,8 @@ export const FUSE_CONF_PATH = '/etc/fuse.conf';
 export const DEFAULT_FUSE_CONF: FuseConf = Object.freeze({ userAllowOther: false, openPatterns: [] });
 
 const LINE_CHARACTERS_MAX = 255;
+/** More than NAME_MAX: no such file can be opened, but comparing it with a pattern could take for ever. */
+const OVERLONG_NAME = /[^/]{256}/;
 
 /** Defaults, which allow least, stand in for a file that can't be read. */
 export function readFuseConf(path: string, report: Report): FuseConf {
@@ -54,7 +56,7 @@ function patternOf(glob: string): RegExp {
 
 /** Paths with `.` or `..` components never match. */
 export function isConfiguredPath(conf: FuseConf, subtype: string, path: string): boolean {
-  if (!path.startsWith('/') || /\/\.{1,2}(\/|$)/.test(path)) return false;
+  if (OVERLONG_NAME.test(path) || !path.startsWith('/') || /\/\.{1,2}(\/|$)/.test(path)) return false;
   return conf.openPatterns.some(
     (entry) => (entry.subtype === '*' || entry.subtype === subtype) && entry.pattern.test(path),
   );

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, realpathSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { setDeviceBlockSize } from '../native/block-device.ts';
 import { closeQuietly, setNonBlocking } from '../native/descriptor.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
@@ -36,9 +36,7 @@ export class FileOpener {
     const flags = request.openFlags;
     if ((flags & ~FLAGS_ALLOWED) !== 0 || (flags & ACCESS_MODE) === ACCESS_MODE)
       throw new SystemError(Errno.EINVAL, 'open', path, `flags 0x${flags.toString(16)} are not allowed`);
-    let fd = this.#words.mayOpen(request.path)
-      ? openRegularOrBlock(path, flags)
-      : openRegularOrBlock(this.#configuredPath(path), flags | O_NOFOLLOW);
+    let fd = this.#words.mayOpen(request.path) ? openRegularOrBlock(path, flags) : this.#openConfigured(path, flags);
     try {
       if ((request.requestFlags & RequestFlag.TRYLOOP) !== 0) fd = this.#preferLoop(fd, path, flags);
       if (request.kind === 'open-block-device') prepareBlockDevice(fd, path, request.blockSizeBytes);
@@ -47,6 +45,15 @@ export class FileOpener {
       closeQuietly(fd);
       throw error;
     }
+  }
+
+  #openConfigured(path: string, flags: number): number {
+    const resolved = this.#configuredPath(path);
+    const fd = openRegularOrBlock(resolved, flags | O_NOFOLLOW);
+    // A directory on the way may have become a link in the meantime.
+    if (readlinkSync(`/proc/self/fd/${fd}`) === resolved) return fd;
+    closeQuietly(fd);
+    throw new SystemError(Errno.ESTALE, 'open', path, 'was replaced');
   }
 
   /** The service thought this path up, so it must also be permitted behind its symbolic links. */

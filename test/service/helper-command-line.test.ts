@@ -145,6 +145,8 @@ describe('fuse.conf', () => {
 
   it('can speak of all services', () => {
     expect(isConfiguredPath(read('service_open_path=* /a').conf, 'any', '/a')).toBe(true);
+    const costly = read('service_open_path = * /*a*b*c*d*e').conf;
+    expect(isConfiguredPath(costly, 'any', `/${'abcd'.repeat(10_000)}`), 'decided at once').toBe(false);
   });
 });
 
