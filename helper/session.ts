@@ -374,8 +374,9 @@ export class Session {
   }
 
   #release(): void {
-    this.#abandonMount();
+    // Before the mount goes: while we hold it, the end of its service does not end the wait for an answer to DESTROY.
     if (this.#fuseFd >= 0) closeQuietly(this.#fuseFd);
+    this.#abandonMount();
     if (this.#mountPoint !== null) closeQuietly(this.#mountPoint.fd);
     this.#loops.close();
   }
