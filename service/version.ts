@@ -1,6 +1,6 @@
 import { PROTOCOL_VERSION } from '../shared/service-protocol/packets.ts';
 
-/** Kept equal to package.json and CHANGELOG.md. */
+/** A test keeps it equal to package.json. */
 export const VERSION = '0.1.0';
 const RELEASE_DATE = '2026-11-20';
 

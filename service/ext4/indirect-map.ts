@@ -42,8 +42,8 @@ export function mapIndirect(ctx: Ext4Context, inode: Inode, lblk: number, out: M
 }
 
 /**
- * Goes down from the pointer at `pointerAt` of `rootView`, whose tree covers `rootSpan` blocks from
- * `rootBase` on.
+ * Goes down from the pointer at `rootAt` of `rootView`, whose tree covers `rootSpan` blocks from `rootBase`
+ * on, to the data block of `lblk`.
  */
 function walk(
   ctx: Ext4Context,
