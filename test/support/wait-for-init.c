@@ -1,4 +1,7 @@
-/* wait-for-init: makes mounts of the /dev/fuse on descriptor 3 wait until INIT is answered, where the kernel can (6.18). */
+/*
+ * wait-for-init: makes mounts of the /dev/fuse on descriptor 3 wait until INIT is answered, where the kernel can
+ * (6.18).
+ */
 #include <errno.h>
 #include <sys/ioctl.h>
 
