@@ -385,6 +385,21 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
   expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
 });
 
+test("libfuse's mount.fuse3 runs the program under the name of the type", async () => {
+  const directory = `${room.directory}/programs`;
+  mkdirSync(directory, { recursive: true });
+  symlinkSync(program('fuse4fs'), `${directory}/ext4`);
+  const mountPoint = room.mountPoint();
+  const path = `PATH=${directory}:${process.env.PATH}`;
+  const server = room.supervise(['env', path, 'mount.fuse3', `ext4#${image}`, mountPoint, '-o', 'ro,nofail']);
+  expect((await server.ended).code).toBe(0);
+  expect(output(['findmnt', '-n', '-o', 'FSTYPE,SOURCE', mountPoint]).text.trim()).toBe(`fuse.ext4 ${image}`);
+  expect(output(['cat', `${mountPoint}/directory/file`]).text).toBe('content\n');
+  run('umount', [mountPoint]);
+  await server.waitForAll(10_000);
+  expect(room.leaks()).toEqual([]);
+});
+
 test('mount -t fuse.ext4 goes through the socket-activated service', async () => {
   const link = '/sbin/mount.fuse.ext4';
   if (existsSync(link)) throw new Error(`${link} exists: the test needs that name`);
