@@ -35,7 +35,7 @@ export function recoverImage(image: string): RecoveredImage {
 
 /**
  * What a superblock says about checks and mounts, not about content, and so changes when a tool replays:
- * write time, state, needs_recovery, kilobytes written, free counts (recounted), error record, checksum.
+ * write time, state, needs_recovery, orphan_present, kilobytes written, free counts (recounted), checksum.
  */
 const BOOKKEEPING: readonly (readonly [number, number])[] = [
   [0x0c, 8],
@@ -43,6 +43,7 @@ const BOOKKEEPING: readonly (readonly [number, number])[] = [
   [0x34, 2],
   [0x3a, 2],
   [0x60, 1],
+  [0x66, 1],
   [0x178, 8],
   [0x3fc, 4],
 ];
