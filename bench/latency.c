@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Times one system call at a time on files DIR/f000000 ... DIR/f<COUNT-1> in random order and prints
-// "p50 p99 mean" in nanoseconds. Usage: latency OPERATION DIR COUNT CALLS
+// "p50 p99 mean" in nanoseconds, leaving out the first SKIP files of that order.
+// Usage: latency OPERATION DIR COUNT CALLS SKIP
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -91,12 +92,12 @@ static void do_pread(int fd, off_t offset, const char *path)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: latency OPERATION DIR COUNT CALLS\n");
+	if (argc != 6) {
+		fprintf(stderr, "usage: latency OPERATION DIR COUNT CALLS SKIP\n");
 		return 1;
 	}
 	const char *operation = argv[1], *dir = argv[2];
-	long count = atol(argv[3]), calls = atol(argv[4]);
+	long count = atol(argv[3]), calls = atol(argv[4]), skip = atol(argv[5]);
 	uint64_t *took = calloc((size_t)calls, sizeof *took);
 	long *order = calloc((size_t)count, sizeof *order);
 	if (!took || !order)
@@ -119,7 +120,7 @@ int main(int argc, char **argv)
 	uint64_t sum = 0;
 	for (long i = 0; i < calls; i++) {
 		char path[4096];
-		long n = order[i % count];
+		long n = order[(skip + i) % count];
 		int absent = strcmp(operation, "absent") == 0;
 		snprintf(path, sizeof path, "%s/%c%06ld", dir, absent ? 'x' : 'f', n);
 		uint64_t start = now_ns();

@@ -16,7 +16,7 @@ import {
   unmount,
 } from './contenders.ts';
 import { makeBenchImage, makeHugeImage } from './image.ts';
-import { measures, type Unit } from './measures.ts';
+import { measures, SHARED_CPU, type Unit } from './measures.ts';
 import { plotSvg } from './plot.ts';
 import { Results } from './results.ts';
 
@@ -53,6 +53,11 @@ function unmountToExit(mountpoint: string, pid: number): number {
   });
 }
 
+/** Keeps all threads of a process on these CPUs. */
+function confine(pid: number, cpuList: string): void {
+  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cpuList, String(pid)], { stdio: 'ignore' });
+}
+
 function measureRound(
   contender: Contender,
   image: string,
@@ -66,7 +71,9 @@ function measureRound(
   if (pid !== 0) record('RSS, idle', 'MiB', processUsage(pid).rssMib);
   for (const measure of measures) {
     if (contender === fuse2fs && (measure.hopelessOnFuse2fs || (measure.slowOnFuse2fs && !firstRound))) continue;
+    if (measure.oneCpu && pid !== 0) confine(pid, String(SHARED_CPU));
     record(measure.name, measure.unit, measure.run(mountpoint, latencyProgram));
+    if (measure.oneCpu && pid !== 0) confine(pid, `0-${cpus().length - 1}`);
   }
   if (pid !== 0) {
     const usage = processUsage(pid);

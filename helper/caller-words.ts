@@ -6,6 +6,8 @@ export class CallerWords {
   readonly words: readonly ByteString[];
   /** Words of all `-o` lists. */
   readonly options: ReadonlySet<string>;
+  /** The last of `ro` and `rw` was `ro`. */
+  readonly wantReadOnly: boolean;
   readonly #paths: ReadonlySet<string>;
 
   /** `words` are the arguments as the service gets them, without the program's name. */
@@ -14,6 +16,7 @@ export class CallerWords {
     const lists = this.words.map((word, index) => (this.words[index - 1] === '-o' ? word : optionListIn(word)));
     const options = lists.flatMap(splitMountOptions);
     this.options = new Set(options.map((option) => fromByteString(option.word)));
+    this.wantReadOnly = options.filter((option) => option.word === 'ro' || option.word === 'rw').at(-1)?.word === 'ro';
     const assignments = [...options, ...this.words.filter((word) => word.startsWith('--')).map(mountOption)];
     const values = assignments.map((option) => option.value ?? '');
     const glued = this.words.filter((word) => /^-[^-]/.test(word)).map((word) => word.slice(2));

@@ -36,6 +36,9 @@ export class FileOpener {
     const flags = request.openFlags;
     if ((flags & ~FLAGS_ALLOWED) !== 0 || (flags & ACCESS_MODE) === ACCESS_MODE)
       throw new SystemError(Errno.EINVAL, 'open', path, `flags 0x${flags.toString(16)} are not allowed`);
+    // Services take this for a write-protected source, and ask again.
+    if ((flags & ACCESS_MODE) !== 0 && this.#words.wantReadOnly)
+      throw new SystemError(Errno.EROFS, 'open', path, 'the caller wants it read-only');
     let fd = this.#words.mayOpen(request.path) ? openRegularOrBlock(path, flags) : this.#openConfigured(path, flags);
     try {
       if ((request.requestFlags & RequestFlag.TRYLOOP) !== 0) fd = this.#preferLoop(fd, path, flags);

@@ -28,7 +28,7 @@ const CACHE_BYTES_MAX_DEFAULT = 32 * 2 ** 20;
 const CACHE_MEMORY_SHARE = 20;
 const DATA_THREADS = 4;
 /** Longer than a client takes to come back with its next request, shorter than two wake-ups across CPUs. */
-const SPIN_MICROSECONDS = 25;
+const SPIN_MICROSECONDS = 50;
 
 /** Everything a mount needs, set up but not live yet. */
 interface PreparedMount {

@@ -116,7 +116,8 @@ async function startService(
     const words = [...lockHolder(options), ...confinement(), 'sh', '-c', ACTIVATE, 'sh', process.execPath, programPath];
     const child = spawn(words[0], words.slice(1), {
       stdio: ['ignore', output, output, socket],
-      env: { ...process.env, LISTEN_FDS: '1', LISTEN_FDNAMES: undefined },
+      // Nothing of the caller's: the service needs none of it and must not learn secrets from it.
+      env: { PATH: process.env.PATH, LISTEN_FDS: '1' },
       cwd: '/',
       detached: true,
     });

@@ -204,6 +204,13 @@ describe('open', () => {
     expect(talk([openBlockDevice('/dev/loop0')]).answers).toEqual(['FILE 1 /dev/loop0']);
   });
 
+  it('opens nothing for writing when the caller wants a read-only mount', () => {
+    const requests = [open(image, { flags: O_RDWR }), open(image)];
+    const answersWith = (...options: string[]) => talk(requests, { words: [image, mount, ...options] }).answers;
+    expect(answersWith('-o', 'noatime,ro')).toEqual([`FILE 30 ${image}`, `FILE 0 ${image}`]);
+    expect(answersWith('-o', 'ro', '-orw')).toEqual([`FILE 0 ${image}`, `FILE 0 ${image}`]);
+  });
+
   it('opens what is the whole value of an option', () => {
     const named = ['journal', 'cache', 'third', 'fourth,fifth'].map((name) => join(room, name));
     for (const path of [...named, join(room, 'fourth')]) writeFileSync(path, '');
