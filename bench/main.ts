@@ -1,6 +1,6 @@
 // Measures fuse4fs against fuse2fs and kernel ext4 on the same images, interleaved, and writes a table
 // and a plot to bench/results. Usage: npm run bench [-- ROUNDS [CONTENDER,...]]
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
@@ -53,9 +53,9 @@ function unmountToExit(mountpoint: string, pid: number): number {
   });
 }
 
-/** Keeps all threads of a process on these CPUs. */
+/** Keeps all threads of a process on these CPUs; one that ends meanwhile makes taskset complain. */
 function confine(pid: number, cpuList: string): void {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cpuList, String(pid)], { stdio: 'ignore' });
+  spawnSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cpuList, String(pid)], { stdio: 'ignore' });
 }
 
 function measureRound(
