@@ -1,7 +1,7 @@
 import { isHigherBetter, type Results } from './results.ts';
 
 const ROW_HEIGHT = 26;
-const LABEL_WIDTH = 300;
+const LABEL_WIDTH = 420;
 const PLOT_WIDTH = 420;
 const DECADES = 3;
 const COLOURS = { kernel: '#888888', fuse2fs: '#d95f02', fuse4fs: '#1b9e77' } as const;
