@@ -11,7 +11,8 @@ const shell = (script: string, ...words: string[]): string =>
   execFileSync('bash', ['-euc', script, 'bash', ...words], { encoding: 'utf8' });
 
 const POPULATE = `
-mkdir "$1"/first "$1"/small "$1"/large "$1"/tree
+mkdir "$1"/first "$1"/other "$1"/small "$1"/large "$1"/tree
+cd "$1"/other; printf 'f%06d\\n' $(seq 0 $(($2 - 1))) | xargs touch
 cd "$1"/first; printf 'f%06d\\n' $(seq 0 $(($2 - 1))) | xargs touch
 cd "$1"/small; printf 'f%06d\\n' $(seq 0 $(($2 - 1))) | xargs touch
 for f in *; do setfattr -n user.bench -v value "$f"; done

@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { failureText, type Report } from './report.ts';
 
-/** KiB. Cold streaming reads are half as fast again with it as with the kernel's 128. */
-const READ_AHEAD_KIB = 1024;
+/** KiB. Cold streaming reads of a virtual disk: 128, the kernel's own, 470 MiB/s; 1024, 750; this, 830; 4096, 760. */
+const READ_AHEAD_KIB = 2048;
 
 /**
  * Lets the kernel read further ahead on this mount; only root may. The service must answer INIT with at

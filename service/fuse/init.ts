@@ -43,6 +43,8 @@ export const READ_BYTES_MAX: number = PAGES_MAX * PAGE_BYTES;
 /** Buffers that a channel should have: the largest WRITE or READ and, in a page of their own, the headers. */
 export const REQUEST_BUFFER_BYTES: number = WRITE_BYTES_MAX + PAGE_BYTES;
 export const REPLY_BUFFER_BYTES: number = READ_BYTES_MAX + PAGE_BYTES;
+/** The kernel reads no further ahead than this, nor than the mount helper allows, whose limit is the same. */
+const READ_AHEAD_BYTES = 2 * 2 ** 20;
 /** Readahead and asynchronous direct reads under way at once; the kernel's own default of 12 starves the device. */
 const BACKGROUND_MAX = 64;
 const CONGESTION_THRESHOLD = 48;
@@ -65,7 +67,7 @@ export function negotiate(request: Request, reply: Reply, posixAcl: boolean): In
   const at = putVersion(reply, agreedMinor);
   const view = reply.view;
   // The kernel takes the smaller of this and its own, which the mount helper may be raising right now.
-  putU32ne(view, at + INIT_OUT.max_readahead, Math.max(request.u32(INIT_IN.max_readahead), READ_BYTES_MAX));
+  putU32ne(view, at + INIT_OUT.max_readahead, Math.max(request.u32(INIT_IN.max_readahead), READ_AHEAD_BYTES));
   putU32ne(view, at + INIT_OUT.flags, flags);
   putU16ne(view, at + INIT_OUT.max_background, BACKGROUND_MAX);
   putU16ne(view, at + INIT_OUT.congestion_threshold, CONGESTION_THRESHOLD);

@@ -15,7 +15,8 @@ afterEach(() => room.reset());
 afterAll(() => room.clear());
 
 const bases = makeBaseImages();
-const VARIANTS_PER_BASE = Math.ceil(60 / bases.length);
+const IMAGES = 2000;
+const VARIANTS_PER_BASE = Math.ceil(IMAGES / bases.length);
 /** Other seeds than the tests of the engine use, so that more images are seen in all. */
 const firstSeed = Number(process.env.FUSE4FS_HOSTILE_SEED ?? 1) + 1_000_000;
 const SECONDS_PER_OBJECT = 10;

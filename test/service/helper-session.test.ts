@@ -579,7 +579,7 @@ describe('mounting', () => {
 
   it('lets the kernel read further ahead', () => {
     expect(talk([...settings(), mountNow(6), goodbye(0)]).status).toBe(0);
-    expect(readAheadKib(mountLines()[0])).toBe('1024');
+    expect(readAheadKib(mountLines()[0])).toBe('2048');
   });
 
   it('claims a block device only if the caller named it', () => {
@@ -610,7 +610,7 @@ describe('mounting', () => {
       const [line] = mountLines();
       expect(line).toContain(`${mount} rw,nosuid,nodev,noatime `);
       expect(line).toContain(`- fuse.test ${image} rw,user_id=0,group_id=0,default_permissions,max_read=65536`);
-      expect(readAheadKib(line)).toBe('1024');
+      expect(readAheadKib(line)).toBe('2048');
     });
 
     it('takes the mount away again when its service fails', () => {

@@ -143,7 +143,7 @@ describe('a service that does its part', () => {
     const device = mountLines()[0].split(' ')[2];
     // An answer means that the service has been initialised.
     expect(execFileSync('ls', [mount], { ...limited, encoding: 'utf8' })).toBe('lost+found\n');
-    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8')).toBe('1024\n');
+    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8')).toBe('2048\n');
     unmount(mount, 0);
     await service.serviceEnded();
   });

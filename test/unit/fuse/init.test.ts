@@ -36,7 +36,7 @@ describe('INIT', () => {
     expect(words(reply.payload)).toEqual([
       '00000007',
       agreed.toString(16).padStart(8, '0'),
-      '00100000', // max_readahead 1 MiB, so that the kernel's own can be raised to that
+      '00200000', // max_readahead 2 MiB, so that the kernel's own can be raised to that
       flags,
       '00300040', // congestion_threshold 48, max_background 64
       '00100000', // max_write 1 MiB
