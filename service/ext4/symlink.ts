@@ -3,6 +3,7 @@ import type { Ext4Context } from './context.ts';
 import { CorruptionError, FsError } from './errors.ts';
 import { readInlineData } from './inline-data.ts';
 import type { Inode } from './inode.ts';
+import { Incompat } from './layout/features.ts';
 import { INODE, InodeFlag } from './layout/inode.ts';
 
 /** Longest target that a path lookup takes, PATH_MAX less the terminating zero. */
@@ -10,10 +11,13 @@ const MAX_TARGET = 4095;
 
 /**
  * True when the target is in i_block. The kernel's rule: the inode owns no blocks beyond that of its
- * attributes; the size alone does not tell, since short targets may be in a block.
+ * attributes; the size alone does not tell, since short targets may be in a block. With the ea_inode
+ * feature the size alone must do: inodes are charged for the blocks of their attribute inodes.
  */
 function isFast(ctx: Ext4Context, inode: Inode): boolean {
-  const attributeBlocks = inode.xattrBlock === 0 ? 0 : (ctx.superblock.clusterBlocks * ctx.blockSize) / 512;
+  const { superblock } = ctx;
+  if (superblock.hasIncompat(Incompat.EA_INODE)) return inode.sizeBytes < INODE.I_BLOCK_SIZE;
+  const attributeBlocks = inode.xattrBlock === 0 ? 0 : (superblock.clusterBlocks * ctx.blockSize) / 512;
   return inode.allocatedBlocks512 === attributeBlocks;
 }
 

@@ -230,6 +230,8 @@ function addXattrs(script: OperationScript, block: number, seed: number): void {
   for (const name of ['directory', 'symlink', 'fifo']) {
     script.mayFail((s) => s.xattr(`xattrs/${name}`, 'trusted.mark', name));
   }
+  // The blocks of an attribute inode are charged to the link, whose target stays in its inode.
+  script.mayFail((s) => s.xattrRandom('xattrs/symlink', 'trusted.large', 9000, seed));
 }
 
 function addAcls(script: OperationScript): void {
