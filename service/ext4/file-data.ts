@@ -6,6 +6,12 @@ import { readInlineData } from './inline-data.ts';
 import type { Inode } from './inode.ts';
 import { Mapping, MappingType } from './mapping.ts';
 
+/**
+ * Mappings that one search looks at, far below a second's work: the blocks of a small image can be shared so
+ * that a file of terabytes changes its mapping with each block.
+ */
+const MAX_SEARCHED_MAPPINGS = 2 ** 20;
+
 /** Reads and searches the content of files, for use as a library and for inline data. */
 export class FileData {
   readonly #ctx: Ext4Context;
@@ -78,13 +84,17 @@ export class FileData {
     return this.#seek(inode, offsetBytes, false, inode.sizeBytes);
   }
 
-  /** Allocated but never written blocks are holes, as the kernel reports them. */
+  /**
+   * Allocated but never written blocks are holes, as the kernel reports them. A search that is given up takes
+   * the rest for data, as lseek(2) permits for all of a file.
+   */
   #seek(inode: Inode, offsetBytes: number, wantData: boolean, atEnd: number): number {
     if (offsetBytes < 0 || offsetBytes >= inode.sizeBytes) return -1;
     const mapping = this.#mapping;
     const { blockSize } = this.#ctx;
     let at = offsetBytes;
-    while (at < inode.sizeBytes) {
+    for (let searched = 0; at < inode.sizeBytes; searched++) {
+      if (searched === MAX_SEARCHED_MAPPINGS) return wantData ? at : atEnd;
       this.#ctx.mapBlocks(inode, Math.floor(at / blockSize), mapping);
       const isData = mapping.type === MappingType.WRITTEN || mapping.type === MappingType.INLINE;
       if (isData === wantData) return at;
