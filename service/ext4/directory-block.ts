@@ -15,6 +15,12 @@ import { Mapping, MappingType } from './mapping.ts';
 
 const hole = new Mapping();
 
+/**
+ * What one request goes through without an index, all that a directory has without large_dir: as indirect
+ * blocks can be shared, a small image can hold a directory of terabytes.
+ */
+const MAX_SCANNED_BYTES = 2 ** 32;
+
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
@@ -30,6 +36,14 @@ export function directoryBlocks(ctx: Ext4Context, dir: Inode): number {
     throw new CorruptionError('directory', `size ${dir.sizeBytes} is impossible`, { inode: dir.ino });
   }
   return blocks;
+}
+
+/** Number of blocks of a directory that is to be read from one end to the other. */
+export function blocksToScan(ctx: Ext4Context, dir: Inode): number {
+  if (dir.sizeBytes > MAX_SCANNED_BYTES) {
+    throw new CorruptionError('directory', `${dir.sizeBytes} bytes without a usable index`, { inode: dir.ino });
+  }
+  return directoryBlocks(ctx, dir);
 }
 
 /** The directory's block `lblk`, verified; null for a hole. */

@@ -5,7 +5,7 @@
  */
 import type { CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
-import { directoryBlock, directoryBlocks, endOfHole } from './directory-block.ts';
+import { blocksToScan, directoryBlock, endOfHole } from './directory-block.ts';
 import { LINEAR_WINDOW_BYTES, readAheadDirectory } from './directory-readahead.ts';
 import type { DirectorySink } from './directory-sink.ts';
 import { entryFileType } from './entry-file-type.ts';
@@ -21,7 +21,7 @@ export function readLinearDirectory(
   cookieLow: number,
   sink: DirectorySink,
 ): void {
-  const blocks = directoryBlocks(ctx, dir);
+  const blocks = blocksToScan(ctx, dir);
   const windowBlocks = LINEAR_WINDOW_BYTES / ctx.blockSize;
   const start = cookieHigh * TWO_POW_32 + cookieLow;
   let offset = start % ctx.blockSize;

@@ -3,7 +3,7 @@
  * hash index, block by block, or inside the inode.
  */
 import type { Ext4Context } from './context.ts';
-import { directoryBlock, directoryBlocks, endOfHole, findInBlock, isIndexed } from './directory-block.ts';
+import { blocksToScan, directoryBlock, directoryBlocks, endOfHole, findInBlock, isIndexed } from './directory-block.ts';
 import { readInHashOrder } from './directory-hash-order.ts';
 import { readLinearDirectory } from './directory-linear.ts';
 import type { DirectorySink } from './directory-sink.ts';
@@ -76,7 +76,7 @@ function findInBlocks(ctx: Ext4Context, dir: Inode, name: Uint8Array, start: num
     hashName(cursor.hashVersion, ctx.superblock.hashSeed, name, start, end, hash);
     if (cursor.seek(ctx, dir, hash.major)) return scanLeaves(ctx, dir, name, start, end);
   }
-  return scanRange(ctx, dir, directoryBlocks(ctx, dir), name, start, end);
+  return scanRange(ctx, dir, blocksToScan(ctx, dir), name, start, end);
 }
 
 /** Scans the leaf under the cursor, and those that follow as long as they go on with the same hash. */

@@ -11,6 +11,9 @@ import { DX_NODE, DX_ROOT, dxBlock, dxCount, dxHash, dxHashVersion, dxIndirectLe
 /** Root and two more levels (large_dir). */
 const MAX_LEVELS = 3;
 
+/** Leaves that one request visits, at most: a few seconds' work when all of them are empty. */
+const MAX_LEAVES = 2 ** 22;
+
 /** Above every hash: where the last leaf ends. */
 export const HASH_END = 2 ** 32;
 
@@ -61,7 +64,7 @@ class IndexFrame {
  * A place in a directory's index. `seek` first; then the fields describe the leaf that was found.
  *
  * Within one walk leaf hashes never go down and no more leaves are visited than the directory has
- * blocks, so a walk over a hostile index ends.
+ * blocks, or than one request has time for, so a walk over a hostile index ends.
  */
 export class IndexCursor {
   /** The hash function of this index. */
@@ -80,7 +83,7 @@ export class IndexCursor {
     if (root === null) return false;
     this.#frames[0].enter(0, root, DX_ROOT.entries);
     this.#levels = dxIndirectLevels(root.view) + 1;
-    this.#leavesLeft = directoryBlocks(ctx, dir);
+    this.#leavesLeft = Math.min(directoryBlocks(ctx, dir), MAX_LEAVES);
     this.hashVersion = effectiveHashVersion(ctx.superblock, dxHashVersion(root.view));
     return true;
   }
@@ -147,7 +150,7 @@ export class IndexCursor {
   #takeLeaf(ctx: Ext4Context, dir: Inode): boolean {
     const lblk = this.#bottom.child;
     if (this.#isAncestor(lblk, this.#levels - 1)) return false;
-    if (this.#leavesLeft-- === 0) throw this.#broken(dir, 'more leaves than the directory has blocks');
+    if (this.#leavesLeft-- === 0) throw this.#broken(dir, 'too many leaves');
     this.leafLblk = this.#inDirectory(ctx, dir, lblk);
     return true;
   }

@@ -243,6 +243,22 @@ describe('a directory that is not served', () => {
     }
   });
 
+  it('is one of more bytes than can be searched in one request', () => {
+    const { context, dir } = linear([entry('b', 12)], { incompat: Incompat.FILETYPE | Incompat.LARGEDIR });
+    Object.defineProperty(context.superblock, 'blocksCount', { value: 2 ** 30 });
+    let asked = 0;
+    const fileBlock = context.fileBlock.bind(context);
+    context.fileBlock = (inode) => {
+      asked++;
+      return fileBlock(inode, 0);
+    };
+    dir.sizeBytes = 2 ** 32 + context.blockSize;
+    expect(() => find(context, dir, 'absent')).toThrow(/4294968320 bytes without a usable index/);
+    expect(() => listDirectory(context, dir)).toThrow(/4294968320 bytes without a usable index/);
+    expect(asked).toBe(0);
+    expect(find(context, dir, '.')).toBe(DIR_INO);
+  });
+
   it('is one of an impossible size', () => {
     for (const size of [1000, 1024 * 1024 * 1024]) {
       const { context, dir } = linear([entry('a', 60)]);
