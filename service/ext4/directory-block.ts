@@ -20,6 +20,8 @@ const hole = new Mapping();
  * blocks can be shared, a small image can hold a directory of terabytes.
  */
 const MAX_SCANNED_BYTES = 2 ** 32;
+/** Blocks that a scan keeps in the cache at once, whatever its budget. */
+const SCAN_BATCH_BLOCKS = 64;
 
 const SLASH = 0x2f;
 const DOT = 0x2e;
@@ -44,6 +46,14 @@ export function blocksToScan(ctx: Ext4Context, dir: Inode): number {
     throw new CorruptionError('directory', `${dir.sizeBytes} bytes without a usable index`, { inode: dir.ino });
   }
   return directoryBlocks(ctx, dir);
+}
+
+/**
+ * To be called behind each block of a scan that holds no block: those it is done with may leave the cache, which
+ * else would grow with the directory.
+ */
+export function letBlocksGo(ctx: Ext4Context, lblk: number): void {
+  if (lblk % SCAN_BATCH_BLOCKS === SCAN_BATCH_BLOCKS - 1) ctx.cache.beginOperation();
 }
 
 /** The directory's block `lblk`, verified; null for a hole. */

@@ -5,7 +5,7 @@
  */
 import type { CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
-import { blocksToScan, directoryBlock, endOfHole } from './directory-block.ts';
+import { blocksToScan, directoryBlock, endOfHole, letBlocksGo } from './directory-block.ts';
 import { LINEAR_WINDOW_BYTES, readAheadDirectory } from './directory-readahead.ts';
 import type { DirectorySink } from './directory-sink.ts';
 import { entryFileType } from './entry-file-type.ts';
@@ -29,6 +29,7 @@ export function readLinearDirectory(
     if (offset === 0 && lblk % windowBlocks === 0) readAheadDirectory(ctx, dir, lblk, LINEAR_WINDOW_BYTES);
     const block = directoryBlock(ctx, dir, lblk);
     if (block !== null && !deliverBlock(ctx, block, lblk, offset, sink)) return;
+    letBlocksGo(ctx, lblk);
     lblk = block === null ? endOfHole(ctx, dir, lblk) : lblk + 1;
     offset = 0;
   }

@@ -3,7 +3,15 @@
  * hash index, block by block, or inside the inode.
  */
 import type { Ext4Context } from './context.ts';
-import { blocksToScan, directoryBlock, directoryBlocks, endOfHole, findInBlock, isIndexed } from './directory-block.ts';
+import {
+  blocksToScan,
+  directoryBlock,
+  directoryBlocks,
+  endOfHole,
+  findInBlock,
+  isIndexed,
+  letBlocksGo,
+} from './directory-block.ts';
 import { readInHashOrder } from './directory-hash-order.ts';
 import { readLinearDirectory } from './directory-linear.ts';
 import type { DirectorySink } from './directory-sink.ts';
@@ -97,6 +105,7 @@ function scanRange(ctx: Ext4Context, dir: Inode, blocks: number, name: Uint8Arra
     }
     const ino = findInBlock(block, name, start, end);
     if (ino !== 0) return ino;
+    letBlocksGo(ctx, lblk);
     lblk++;
   }
   return 0;

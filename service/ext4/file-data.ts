@@ -11,6 +11,8 @@ import { Mapping, MappingType } from './mapping.ts';
  * that a file of terabytes changes its mapping with each block.
  */
 const MAX_SEARCHED_MAPPINGS = 2 ** 20;
+/** Mappings after which a search lets the cache forget the nodes that it came by. */
+const SEARCH_BATCH_MAPPINGS = 64;
 
 /** Reads and searches the content of files, for use as a library and for inline data. */
 export class FileData {
@@ -95,6 +97,7 @@ export class FileData {
     let at = offsetBytes;
     for (let searched = 0; at < inode.sizeBytes; searched++) {
       if (searched === MAX_SEARCHED_MAPPINGS) return wantData ? at : atEnd;
+      if (searched % SEARCH_BATCH_MAPPINGS === SEARCH_BATCH_MAPPINGS - 1) this.#ctx.cache.beginOperation();
       this.#ctx.mapBlocks(inode, Math.floor(at / blockSize), mapping);
       const isData = mapping.type === MappingType.WRITTEN || mapping.type === MappingType.INLINE;
       if (isData === wantData) return at;

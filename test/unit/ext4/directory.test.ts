@@ -270,6 +270,21 @@ describe('a directory that is not served', () => {
 });
 
 describe('a directory made by debugfs', () => {
+  it('is searched and listed from one end to the other without growing the cache', () => {
+    const commands = Array.from({ length: 1200 }, (_, index) => `symlink ${'n'.repeat(230)}${index} target`);
+    const path = images.make(8 * 2 ** 20, ['-b', '1024', '-O', '^dir_index'], ['mkdir /m', 'cd /m', ...commands]);
+    const filesystem = openImage(path, { cacheBytes: 16 * 1024 });
+    const many = filesystem.inode(lookup(filesystem, filesystem.inode(2), bytesOf('m'), 0, 1));
+    expect(many.sizeBytes).toBeGreaterThan(200 * 1024);
+    expect(lookup(filesystem, many, bytesOf('absent'), 0, 6)).toBe(0);
+    expect(filesystem.cache.sizeBlocks).toBeLessThan(128);
+    filesystem.beginOperation();
+    let listed = 0;
+    readDirectory(filesystem, many, 0, 0, { entry: () => ++listed > 0 });
+    expect(listed).toBe(1202);
+    expect(filesystem.cache.sizeBlocks).toBeLessThan(128);
+  });
+
   it('shows the names and inodes that were put there', () => {
     const names = Array.from({ length: 500 }, (_, index) => `${'name'.repeat(1 + (index % 40))}.${index}`);
     const image = images.make(
