@@ -24,12 +24,24 @@ long EmptyBoundingSet() {
   return 0;
 }
 
+bool IsEmpty(const __user_cap_data_struct& word) {
+  return word.effective == 0 && word.permitted == 0 && word.inheritable == 0;
+}
+
+/** A sandbox that took them away already may forbid capset as well: it is only called when there is something to drop. */
+long EmptyOwnSets() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, held) < 0) return -errno;
+  if (IsEmpty(held[0]) && IsEmpty(held[1])) return 0;
+  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  return OrErrno(syscall(SYS_capset, &header, none));
+}
+
 Napi::Value DropCapabilities(const Napi::CallbackInfo& info) {
   long result = EmptyBoundingSet();
   if (result == 0) result = OrErrno(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-  if (result == 0) result = OrErrno(syscall(SYS_capset, &header, none));
+  if (result == 0) result = EmptyOwnSets();
   return NumberOf(info.Env(), result);
 }
 

@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { compiledTool } from '../support/compiled-tool.ts';
 import { Ext4Service } from '../support/ext4-service.ts';
 import { mountFuse4fs, program, tryMountFuse4fs } from '../support/fuse4fs-mount.ts';
 import { makeImage, populateImage } from '../support/kernel-image.ts';
@@ -383,6 +384,23 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
   expect(room.leaks()).toEqual([]);
   expect(step, 'the handshake has several steps').toBeGreaterThan(4);
   expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+});
+
+test("the service starts and serves under its unit's system call filter", async () => {
+  const user = [...nobody, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'];
+  const service = await Ext4Service.start(room, [...user, compiledTool('deny-privileged')]);
+  try {
+    const mountPoint = room.mountPoint();
+    run(program('fuservicemount'), [image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+    expect(output(['cat', `${mountPoint}/directory/file`]).text).toBe('content\n');
+    expect(sha256OfFile(`${mountPoint}/large`)).toHaveLength(64);
+    run('umount', [mountPoint]);
+    await service.waitForServiceEnd(10_000);
+    expect(service.activator.output).toContain('died with code 0');
+  } finally {
+    await service.stop();
+  }
+  expect(room.leaks()).toEqual([]);
 });
 
 test("libfuse's mount.fuse3 runs the program under the name of the type", async () => {
