@@ -39,6 +39,9 @@ export const END_OF_DIRECTORY = Object.freeze({ HIGH: 0x7fffffff, LOW: 0xfffffff
 /** Leaves that go on with one hash, at most: with 1 KiB blocks and long names still hundreds of names. */
 const MAX_LEAVES_OF_RUN = 256;
 
+/** Runs after which a listing, of empty leaves perhaps, lets the cache shrink again. */
+const RUNS_PER_BATCH = 64;
+
 const ORDINAL_MASK = 0xffff;
 const DOTS = Uint8Array.of(0x2e, 0x2e);
 
@@ -92,9 +95,11 @@ function readIndexed(
   if (!deliverDots(ctx, dir, parentOf(ctx, dir), cookieHigh, cookieLow, sink)) return true;
   let high = cookieHigh;
   let low = cookieLow;
+  let runs = 0;
   do {
     gatherRun(ctx, dir);
     if (!deliverNames(ctx, high, low, cursor.upperHash === HASH_END, sink)) return true;
+    if (++runs % RUNS_PER_BATCH === 0) cursor.letLeavesGo(ctx);
     high = 0;
     low = 0;
   } while (cursor.next(ctx, dir));

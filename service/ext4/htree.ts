@@ -22,6 +22,7 @@ const EMPTY_VIEW = new DataView(new ArrayBuffer(0));
 /** One index block on the way down, and the entry taken in it. Reused, so that a walk allocates nothing. */
 class IndexFrame {
   lblk = 0;
+  blockNr = 0;
   view: DataView = EMPTY_VIEW;
   entriesAt = 0;
   count = 0;
@@ -29,6 +30,7 @@ class IndexFrame {
 
   enter(lblk: number, block: CachedBlock, entriesAt: number): void {
     this.lblk = lblk;
+    this.blockNr = block.blockNr;
     this.view = block.view;
     this.entriesAt = entriesAt;
     this.count = dxCount(block.view, entriesAt);
@@ -126,6 +128,17 @@ export class IndexCursor {
     }
     if (!this.#takeLeaf(ctx, dir)) throw this.#broken(dir, `block ${this.#bottom.child} is its own ancestor`);
     return true;
+  }
+
+  /** Lets the leaves visited so far leave the cache, but not the index blocks on the way to the current one. */
+  letLeavesGo(ctx: Ext4Context): void {
+    this.#touchFrames(ctx);
+    ctx.cache.beginOperation();
+    this.#touchFrames(ctx);
+  }
+
+  #touchFrames(ctx: Ext4Context): void {
+    for (let level = 0; level < this.#levels; level++) ctx.cache.get(this.#frames[level].blockNr);
   }
 
   get #bottom(): IndexFrame {
