@@ -28,7 +28,7 @@ bool IsEmpty(const __user_cap_data_struct& word) {
   return word.effective == 0 && word.permitted == 0 && word.inheritable == 0;
 }
 
-/** A sandbox that took them away already may forbid capset as well: it is only called when there is something to drop. */
+/** A sandbox that took them away may forbid capset as well: it is called only when there is something to drop. */
 long EmptyOwnSets() {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {};
