@@ -8,7 +8,21 @@ export class CachedBlock {
   checked = 0;
   /** The inode for which the block was verified as an extent node: the checksum belongs to one inode. */
   extentOwner = 0;
+  /** How the block is to be sealed with its checksum before it is written (see `BlockRole`). */
+  role: number = BlockRole.PLAIN;
+  /** For sealing: the inode that the block belongs to, or the group of a bitmap. */
+  owner = 0;
+  /** For sealing: the generation of the inode `owner`. */
+  ownerGeneration = 0;
+  /** Newest transaction that has changed the block and is not checkpointed; 0 when the device's copy is current. */
+  transaction = 0;
+  /** The block was freed by `transaction`: its content is of no use once that has committed. */
+  forgotten = false;
+  /** The handle that has last kept the block's content for undoing. */
+  handle = 0;
   lastOperation = 0;
+  /** Out of the order of use: the cache must not give it up. */
+  held = false;
   older: CachedBlock | null = null;
   newer: CachedBlock | null = null;
   readonly bytes: Uint8Array;
@@ -29,6 +43,24 @@ export const BlockCheck = Object.freeze({
   GROUP_DESCRIPTORS: 32,
   /** Not a verification: the block's names are as they were when a listing sorted them. */
   SORTED_NAMES: 64,
+});
+
+/**
+ * What kind of structure a changed block holds, which decides about its checksum. Set by whoever changes it,
+ * with `owner`.
+ */
+export const BlockRole = Object.freeze({
+  /** No checksum of its own: inode tables (each inode has one), indirect blocks, symlinks. */
+  PLAIN: 0,
+  EXTENT_NODE: 1,
+  DIRECTORY_LEAF: 2,
+  HTREE_NODE: 3,
+  XATTR_BLOCK: 4,
+  BLOCK_BITMAP: 5,
+  INODE_BITMAP: 6,
+  GROUP_DESCRIPTORS: 7,
+  SUPERBLOCK: 8,
+  ORPHAN_BLOCK: 9,
 });
 
 /** Replaces the home location of a block by its newest copy in the journal (in-memory recovery). */
@@ -95,6 +127,49 @@ export class BufferCache {
     return this.#load(blockNr);
   }
 
+  /** The block if it is in the cache, else null; it counts as touched. */
+  peek(blockNr: number): CachedBlock | null {
+    const cached = this.#blocks.get(blockNr);
+    if (cached === undefined) return null;
+    this.#touch(cached);
+    return cached;
+  }
+
+  /** The block filled with zeros, whatever it held: for blocks that were just allocated. Nothing is read. */
+  fresh(blockNr: number): CachedBlock {
+    const cached = this.#blocks.get(blockNr);
+    if (cached !== undefined) {
+      this.#touch(cached);
+      resetBlock(cached, blockNr);
+      cached.bytes.fill(0);
+      return cached;
+    }
+    const block = this.#vacantBlock();
+    block.bytes.fill(0);
+    this.#insert(blockNr, block);
+    return block;
+  }
+
+  /** Keeps the block in the cache until `release`: it differs from the device's copy. */
+  hold(block: CachedBlock): void {
+    if (block.held) return;
+    block.held = true;
+    this.#unlink(block);
+  }
+
+  release(block: CachedBlock): void {
+    if (!block.held) return;
+    block.held = false;
+    this.#linkNewest(block);
+  }
+
+  /** Removes the block, held or not: its content is of no use any more. */
+  drop(block: CachedBlock): void {
+    if (this.#blocks.get(block.blockNr) !== block) return;
+    this.release(block);
+    this.#forget(block);
+  }
+
   /** Tells the device that `count` blocks from `blockNr` on will be wanted. */
   readAhead(blockNr: number, count: number): void {
     this.#device.readAhead(blockNr * this.blockSize, count * this.blockSize);
@@ -107,13 +182,15 @@ export class BufferCache {
   #load(blockNr: number): CachedBlock {
     const block = this.#vacantBlock();
     if (this.#redirect === null || !this.#redirect.readNewest(blockNr, block.bytes)) this.#readHome(blockNr, block);
-    block.blockNr = blockNr;
-    block.checked = 0;
-    block.extentOwner = 0;
+    this.#insert(blockNr, block);
+    return block;
+  }
+
+  #insert(blockNr: number, block: CachedBlock): void {
+    resetBlock(block, blockNr);
     block.lastOperation = this.#operation;
     this.#blocks.set(blockNr, block);
     this.#linkNewest(block);
-    return block;
   }
 
   #readHome(blockNr: number, block: CachedBlock): void {
@@ -133,7 +210,7 @@ export class BufferCache {
 
   #touch(block: CachedBlock): void {
     block.lastOperation = this.#operation;
-    if (block === this.#newest) return;
+    if (block.held || block === this.#newest) return;
     this.#unlink(block);
     this.#linkNewest(block);
   }
@@ -159,4 +236,14 @@ export class BufferCache {
     else this.#newest.newer = block;
     this.#newest = block;
   }
+}
+
+/** `transaction` and `held` are the journal's business. */
+function resetBlock(block: CachedBlock, blockNr: number): void {
+  block.blockNr = blockNr;
+  block.checked = 0;
+  block.extentOwner = 0;
+  block.role = BlockRole.PLAIN;
+  block.owner = 0;
+  block.ownerGeneration = 0;
 }
