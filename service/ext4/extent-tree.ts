@@ -20,7 +20,11 @@ import { INODE } from './layout/inode.ts';
 import { type Mapping, MappingType } from './mapping.ts';
 
 /** Entries that fit into i_block. */
-const ROOT_CAPACITY = (INODE.I_BLOCK_SIZE - EXTENT_HEADER.SIZE) / EXTENT.SIZE;
+export const ROOT_CAPACITY = (INODE.I_BLOCK_SIZE - EXTENT_HEADER.SIZE) / EXTENT.SIZE;
+
+/** Entries that fit into a node with its own block. */
+export const nodeCapacity = (blockSize: number): number =>
+  Math.floor((blockSize - EXTENT_HEADER.SIZE - EXTENT_TAIL_SIZE) / EXTENT.SIZE);
 
 /** Answers `Ext4Context.mapBlocks` for an inode with an extent tree. */
 export function mapExtent(ctx: Ext4Context, inode: Inode, lblk: number, out: Mapping): void {
@@ -81,7 +85,7 @@ function answerFromLeaf(
 }
 
 /** Index of the last entry that begins at or before `lblk`, -1 when all begin later. Entries are sorted. */
-function lastEntryUpTo(view: DataView, at: number, entries: number, lblk: number): number {
+export function lastEntryUpTo(view: DataView, at: number, entries: number, lblk: number): number {
   let low = 0;
   let high = entries;
   while (low < high) {
@@ -93,7 +97,7 @@ function lastEntryUpTo(view: DataView, at: number, entries: number, lblk: number
 }
 
 /** Returns the depth of the tree. The root is checked at every use: it has at most four entries. */
-function checkRoot(inode: Inode, table: CachedBlock, at: number): number {
+export function checkRoot(inode: Inode, table: CachedBlock, at: number): number {
   const depth = u16le(table.view, at + EXTENT_HEADER.eh_depth);
   checkHeader(inode, table, at, ROOT_CAPACITY);
   checkEntries(inode, table, at, depth);
@@ -101,7 +105,7 @@ function checkRoot(inode: Inode, table: CachedBlock, at: number): number {
 }
 
 /** The node in block `pblk`, verified, of the given depth and beginning at `firstLblk`. */
-function openNode(ctx: Ext4Context, inode: Inode, pblk: number, depth: number, firstLblk: number): CachedBlock {
+export function openNode(ctx: Ext4Context, inode: Inode, pblk: number, depth: number, firstLblk: number): CachedBlock {
   ctx.checkDataBlocks(pblk, 1, 'extent index', inode.ino);
   const node = ctx.cache.get(pblk);
   if ((node.checked & BlockCheck.EXTENT_NODE) === 0 || node.extentOwner !== inode.ino) verifyNode(ctx, inode, node);
@@ -115,8 +119,7 @@ function openNode(ctx: Ext4Context, inode: Inode, pblk: number, depth: number, f
 }
 
 function verifyNode(ctx: Ext4Context, inode: Inode, node: CachedBlock): void {
-  const capacity = Math.floor((ctx.blockSize - EXTENT_HEADER.SIZE - EXTENT_TAIL_SIZE) / EXTENT.SIZE);
-  checkHeader(inode, node, 0, capacity);
+  checkHeader(inode, node, 0, nodeCapacity(ctx.blockSize));
   checkTail(ctx, inode, node);
   checkEntries(inode, node, 0, u16le(node.view, EXTENT_HEADER.eh_depth));
   node.checked |= BlockCheck.EXTENT_NODE;

@@ -1,3 +1,4 @@
+import type { WritableBlockDevice } from './block-device.ts';
 import type { CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
 import type { Geometry } from './geometry.ts';
@@ -70,6 +71,8 @@ export interface Orphans {
 
 /** What the writing parts of the engine share, beyond what the reading ones do. */
 export interface WriteContext extends Ext4Context {
+  /** For the data of files only: everything else goes through cache and journal. */
+  readonly device: WritableBlockDevice;
   readonly geometry: Geometry;
   readonly handle: Handle;
   readonly inodes: InodeStore;

@@ -1,4 +1,4 @@
-import { u16le, u32le } from '../../../shared/bytes.ts';
+import { putU16le, putU32le, u16le, u32le } from '../../../shared/bytes.ts';
 
 /** Head of every extent tree node, little endian (kernel docs: ext4, "Extent Tree"). */
 export const EXTENT_HEADER = Object.freeze({
@@ -34,3 +34,17 @@ export const extentPblk = (view: DataView, at: number): number =>
   u16le(view, at + EXTENT.ee_start_hi) * 2 ** 32 + u32le(view, at + EXTENT.ee_start_lo);
 export const indexLeaf = (view: DataView, at: number): number =>
   u16le(view, at + EXTENT_INDEX.ei_leaf_hi) * 2 ** 32 + u32le(view, at + EXTENT_INDEX.ei_leaf_lo);
+
+export const putEntryLblk = (view: DataView, at: number, lblk: number): void =>
+  putU32le(view, at + EXTENT.ee_block, lblk);
+export const putExtentRawLen = (view: DataView, at: number, rawLen: number): void =>
+  putU16le(view, at + EXTENT.ee_len, rawLen);
+export const putExtentPblk = (view: DataView, at: number, pblk: number): void => {
+  putU16le(view, at + EXTENT.ee_start_hi, pblk / 2 ** 32);
+  putU32le(view, at + EXTENT.ee_start_lo, pblk >>> 0);
+};
+export const putIndexLeaf = (view: DataView, at: number, leaf: number): void => {
+  putU32le(view, at + EXTENT_INDEX.ei_leaf_lo, leaf >>> 0);
+  putU16le(view, at + EXTENT_INDEX.ei_leaf_hi, leaf / 2 ** 32);
+  putU16le(view, at + EXTENT_INDEX.ei_unused, 0);
+};
