@@ -40,6 +40,7 @@ export const BlockCheck = Object.freeze({
   DIRECTORY_LEAF: 2,
   HTREE_NODE: 4,
   XATTR_BLOCK: 8,
+  BLOCK_BITMAP: 16,
   GROUP_DESCRIPTORS: 32,
   /** Not a verification: the block's names are as they were when a listing sorted them. */
   SORTED_NAMES: 64,

@@ -1,28 +1,45 @@
-import { BlockCheck, type BufferCache, type CachedBlock } from './buffer-cache.ts';
+import { Errno } from '../../shared/errno.ts';
+import { BlockCheck, BlockRole, type BufferCache, type CachedBlock } from './buffer-cache.ts';
 import type { MetadataChecksum } from './checksum.ts';
 import { crc16 } from './crc16.ts';
-import { CorruptionError } from './errors.ts';
+import { CorruptionError, FsError } from './errors.ts';
 import type { Geometry } from './geometry.ts';
+import type { Handle } from './journal/handle.ts';
 import { Incompat, RoCompat } from './layout/features.ts';
 import {
   GROUP_DESCRIPTOR,
   GroupFlag,
   groupBlockBitmap,
+  groupBlockBitmapChecksum,
   groupChecksum,
   groupFlags,
   groupFreeClusters,
   groupFreeInodes,
   groupInodeBitmap,
+  groupInodeBitmapChecksum,
   groupInodeTable,
+  groupUnusedInodes,
+  groupUsedDirectories,
+  putGroupBlockBitmapChecksum,
+  putGroupChecksum,
+  putGroupFlags,
+  putGroupFreeClusters,
+  putGroupFreeInodes,
+  putGroupInodeBitmapChecksum,
+  putGroupUnusedInodes,
+  putGroupUsedDirectories,
 } from './layout/group-descriptor.ts';
 
 /** How descriptors are protected: not at all, by crc16 (uninit_bg) or by crc32c (metadata_csum). */
 const Protection = Object.freeze({ NONE: 0, CRC16: 1, CRC32C: 2 });
 
 /**
- * Reads group descriptors where they lie, through the buffer cache. A descriptor block is verified as
- * a whole when it comes into the cache; if one of its descriptors is bad, each is verified at each use,
+ * Reads and changes group descriptors where they lie, through the buffer cache. A descriptor block is verified
+ * as a whole when it comes into the cache; if one of its descriptors is bad, each is verified at each use,
  * so that only the bad one's group is lost.
+ *
+ * Changes need an open handle. Their checksums are made when the block is sealed, after the bitmaps of the same
+ * transaction, whose checksums the descriptors hold.
  */
 export class GroupDescriptors {
   readonly #geometry: Geometry;
@@ -35,6 +52,9 @@ export class GroupDescriptors {
   readonly #groupLe = new Uint8Array(4);
   /** Group number and descriptor with an empty checksum: what crc32c covers. */
   readonly #covered: Uint8Array;
+  /** Groups whose descriptors differ from their checksums: those of others must stay as they are, right or wrong. */
+  readonly #unsealed = new Set<number>();
+  #handle: Handle | null = null;
   /** The descriptor found last. */
   #block: CachedBlock;
   #at = 0;
@@ -84,11 +104,139 @@ export class GroupDescriptors {
     return groupFreeInodes(this.#block.view, this.#at, this.#wide);
   }
 
+  usedDirectories(group: number): number {
+    this.#find(group);
+    return groupUsedDirectories(this.#block.view, this.#at, this.#wide);
+  }
+
+  /** Inodes at the end of the group's table that were never used; 0 where descriptors don't keep it. */
+  unusedInodes(group: number): number {
+    if (this.#protection === Protection.NONE) return 0;
+    this.#find(group);
+    return groupUnusedInodes(this.#block.view, this.#at, this.#wide);
+  }
+
+  /** GroupFlag bits; without descriptor checksums they mean nothing and read as 0. */
+  flags(group: number): number {
+    if (this.#protection === Protection.NONE) return 0;
+    this.#find(group);
+    return groupFlags(this.#block.view, this.#at);
+  }
+
   /** True when no inode of the group was ever used, so that its table may hold anything. */
   inodesAreUninitialised(group: number): boolean {
-    if (this.#protection === Protection.NONE) return false;
+    return (this.flags(group) & GroupFlag.INODE_UNINIT) !== 0;
+  }
+
+  /** True when no block of the group was ever used for data, so that its bitmap may hold anything. */
+  blocksAreUninitialised(group: number): boolean {
+    return (this.flags(group) & GroupFlag.BLOCK_UNINIT) !== 0;
+  }
+
+  /** Flags, unused inodes and the like are kept: the file system has uninit_bg or metadata_csum. */
+  get keepsUninitialised(): boolean {
+    return this.#protection !== Protection.NONE;
+  }
+
+  /** As much of a bitmap's checksum as the descriptor has room for. */
+  get bitmapChecksumMask(): number {
+    return this.#wide ? 0xffffffff : 0xffff;
+  }
+
+  blockBitmapChecksum(group: number): number {
     this.#find(group);
-    return (groupFlags(this.#block.view, this.#at) & GroupFlag.INODE_UNINIT) !== 0;
+    return groupBlockBitmapChecksum(this.#block.view, this.#at, this.#wide);
+  }
+
+  inodeBitmapChecksum(group: number): number {
+    this.#find(group);
+    return groupInodeBitmapChecksum(this.#block.view, this.#at, this.#wide);
+  }
+
+  /** From now on descriptors may be changed within handles of `handle`. */
+  changeThrough(handle: Handle): void {
+    this.#handle = handle;
+  }
+
+  setFreeClusters(group: number, count: number): void {
+    this.#modify(group);
+    putGroupFreeClusters(this.#block.view, this.#at, this.#wide, count);
+    this.#changed(group);
+  }
+
+  setFreeInodes(group: number, count: number): void {
+    this.#modify(group);
+    putGroupFreeInodes(this.#block.view, this.#at, this.#wide, count);
+    this.#changed(group);
+  }
+
+  setUsedDirectories(group: number, count: number): void {
+    this.#modify(group);
+    putGroupUsedDirectories(this.#block.view, this.#at, this.#wide, count);
+    this.#changed(group);
+  }
+
+  /** Does nothing where descriptors don't keep it. */
+  setUnusedInodes(group: number, count: number): void {
+    if (this.#protection === Protection.NONE) return;
+    this.#modify(group);
+    putGroupUnusedInodes(this.#block.view, this.#at, this.#wide, count);
+    this.#changed(group);
+  }
+
+  /** Does nothing where descriptors don't keep them. */
+  setFlags(group: number, flags: number): void {
+    if (this.#protection === Protection.NONE) return;
+    this.#modify(group);
+    putGroupFlags(this.#block.view, this.#at, flags);
+    this.#changed(group);
+  }
+
+  /**
+   * For sealing a bitmap: no handle is needed, as whoever changed the bitmap has changed the descriptor's counts
+   * in the same transaction.
+   */
+  setBlockBitmapChecksum(group: number, checksum: number): void {
+    this.#find(group);
+    putGroupBlockBitmapChecksum(this.#block.view, this.#at, this.#wide, checksum);
+    this.#changed(group);
+  }
+
+  /** As `setBlockBitmapChecksum`. */
+  setInodeBitmapChecksum(group: number, checksum: number): void {
+    this.#find(group);
+    putGroupInodeBitmapChecksum(this.#block.view, this.#at, this.#wide, checksum);
+    this.#changed(group);
+  }
+
+  /** Makes the checksums of the changed descriptors in a block of the role GROUP_DESCRIPTORS. */
+  seal(block: CachedBlock): void {
+    if (this.#unsealed.size === 0) return;
+    const { groupCount, descriptorsPerBlock, descriptorSize } = this.#geometry;
+    const first = block.owner;
+    const count = Math.min(descriptorsPerBlock, groupCount - first);
+    this.#block = block;
+    for (let index = 0; index < count; index++) {
+      if (!this.#unsealed.delete(first + index)) continue;
+      const at = index * descriptorSize;
+      putGroupChecksum(block.view, at, this.#checksumOf(first + index, at));
+    }
+  }
+
+  #modify(group: number): void {
+    this.#find(group);
+    const block = this.#block;
+    if (this.#handle === null) throw new FsError(Errno.EROFS, 'group descriptors may only be read');
+    this.#handle.modify(block);
+    block.role = BlockRole.GROUP_DESCRIPTORS;
+    block.owner = group - (group % this.#geometry.descriptorsPerBlock);
+  }
+
+  /** A block with a bad descriptor in it is verified at each use, so its checksums must match at any time. */
+  #changed(group: number): void {
+    if (this.#protection === Protection.NONE) return;
+    if ((this.#block.checked & BlockCheck.GROUP_DESCRIPTORS) !== 0) this.#unsealed.add(group);
+    else putGroupChecksum(this.#block.view, this.#at, this.#checksumOf(group, this.#at));
   }
 
   #find(group: number): void {
