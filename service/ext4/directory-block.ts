@@ -4,6 +4,7 @@
  */
 import { u8, u16le, u32le } from '../../shared/bytes.ts';
 import { BlockCheck, type CachedBlock } from './buffer-cache.ts';
+import type { MetadataChecksum } from './checksum.ts';
 import type { Ext4Context } from './context.ts';
 import { CorruptionError } from './errors.ts';
 import { indexChecksumFinding } from './htree-node.ts';
@@ -108,10 +109,14 @@ function tailFinding(ctx: Ext4Context, dir: Inode, block: CachedBlock): string {
     u8(view, at + DIRENT_TAIL.det_reserved_zero2) === 0 &&
     u8(view, at + DIRENT_TAIL.det_reserved_ft) === DIRENT_TAIL.RESERVED_FT;
   if (!isTail) return 'no checksum tail';
-  const seed = ctx.checksum.inodeSeed(dir.ino, dir.generation);
-  const computed = ctx.checksum.crc32c(seed, block.bytes, 0, at) >>> 0;
+  const computed = leafChecksum(ctx.checksum, dir.ino, dir.generation, block.bytes);
   const stored = u32le(view, at + DIRENT_TAIL.det_checksum);
   return stored === computed ? '' : `checksum 0x${stored.toString(16)}, expected 0x${computed.toString(16)}`;
+}
+
+/** The checksum that belongs into the tail of a directory's block. */
+export function leafChecksum(checksum: MetadataChecksum, ino: number, generation: number, bytes: Uint8Array): number {
+  return checksum.crc32c(checksum.inodeSeed(ino, generation), bytes, 0, bytes.length - DIRENT_TAIL.SIZE) >>> 0;
 }
 
 /** Walks the entries in [0, end). `dotIno` is the directory's own number for its first block, else 0. */
@@ -176,7 +181,7 @@ function hasForbiddenByte(bytes: Uint8Array, start: number, end: number): boolea
   return false;
 }
 
-/** Inode number of the entry with the name in name[start, end), 0 when the verified block has none. */
+/** Offset of the entry with the name in name[start, end), -1 when the verified block has none. */
 export function findInBlock(block: CachedBlock, name: Uint8Array, start: number, end: number): number {
   const bytes = block.bytes;
   const size = bytes.length;
@@ -184,15 +189,14 @@ export function findInBlock(block: CachedBlock, name: Uint8Array, start: number,
   let at = 0;
   while (at < size) {
     if (bytes[at + DIRENT.name_len] === nameLen && isNamed(bytes, at, name, start, end)) {
-      const ino = direntInode(block.view, at);
-      if (ino !== 0) return ino;
+      if (direntInode(block.view, at) !== 0) return at;
     }
     const recLen = bytes[at + DIRENT.rec_len] | (bytes[at + DIRENT.rec_len + 1] << 8);
     // A verified rec_len is a multiple of 4 above 0, unless it says "the whole block" (64 KiB).
-    if (recLen === 0 || (recLen & 3) !== 0) return 0;
+    if (recLen === 0 || (recLen & 3) !== 0) return -1;
     at += recLen;
   }
-  return 0;
+  return -1;
 }
 
 /** Whether the entry at `at`, whose name is as long, has this name. Names tend to differ at their ends. */

@@ -3,34 +3,24 @@
  * hash index, block by block, or inside the inode.
  */
 import type { Ext4Context } from './context.ts';
-import {
-  blocksToScan,
-  directoryBlock,
-  directoryBlocks,
-  endOfHole,
-  findInBlock,
-  isIndexed,
-  letBlocksGo,
-} from './directory-block.ts';
 import { readInHashOrder } from './directory-hash-order.ts';
 import { readLinearDirectory } from './directory-linear.ts';
+import { FoundEntry, findEntry, isDotName } from './directory-search.ts';
 import type { DirectorySink } from './directory-sink.ts';
-import { hashName, NameHash } from './dirhash.ts';
 import { CorruptionError, IncompatibleError } from './errors.ts';
-import { IndexCursor, indexLeaf } from './htree.ts';
 import { findInInlineDirectory, readInlineDirectory } from './inline-directory.ts';
 import type { Inode } from './inode.ts';
+import { direntInode } from './layout/dirent.ts';
 import { InodeFlag, SpecialInode } from './layout/inode.ts';
 
-const cursor = new IndexCursor();
-const hash = new NameHash();
+const found = new FoundEntry();
 
 /** The inode number behind the name in name[start, end), 0 when there is none. */
 export function lookup(ctx: Ext4Context, dir: Inode, name: Uint8Array, start: number, end: number): number {
   requirePlainNames(dir);
   const ino = dir.hasFlag(InodeFlag.INLINE_DATA)
     ? findInInlineDirectory(ctx, dir, name, start, end)
-    : findInBlocks(ctx, dir, name, start, end);
+    : inodeInBlocks(ctx, dir, name, start, end);
   if (ino !== 0) checkTarget(ctx, dir, ino, name, start, end);
   return ino;
 }
@@ -53,8 +43,13 @@ export function readDirectory(
   else readLinearDirectory(ctx, dir, cookieHigh, cookieLow, sink);
 }
 
+function inodeInBlocks(ctx: Ext4Context, dir: Inode, name: Uint8Array, start: number, end: number): number {
+  if (!findEntry(ctx, dir, name, start, end, found)) return 0;
+  return direntInode(found.block.view, found.at);
+}
+
 /** Encrypted names are no names without their key; case-insensitive ones need Unicode tables. */
-function requirePlainNames(dir: Inode): void {
+export function requirePlainNames(dir: Inode): void {
   if (dir.hasFlag(InodeFlag.ENCRYPT)) throw new IncompatibleError(`directory inode ${dir.ino} is encrypted`);
   if (dir.hasFlag(InodeFlag.CASEFOLD)) throw new IncompatibleError(`directory inode ${dir.ino} is case-insensitive`);
 }
@@ -68,45 +63,4 @@ function checkTarget(ctx: Ext4Context, dir: Inode, ino: number, name: Uint8Array
   if (ino === dir.ino && !isDotName(name, start, end)) {
     throw new CorruptionError('directory', 'entry leads to the directory itself', { inode: dir.ino });
   }
-}
-
-const DOT = 0x2e;
-
-function isDotName(name: Uint8Array, start: number, end: number): boolean {
-  const length = end - start;
-  if (length < 1 || length > 2) return false;
-  return name[start] === DOT && name[end - 1] === DOT;
-}
-
-function findInBlocks(ctx: Ext4Context, dir: Inode, name: Uint8Array, start: number, end: number): number {
-  if (isDotName(name, start, end)) return scanRange(ctx, dir, Math.min(1, directoryBlocks(ctx, dir)), name, start, end);
-  if (isIndexed(ctx, dir) && cursor.open(ctx, dir)) {
-    hashName(cursor.hashVersion, ctx.superblock.hashSeed, name, start, end, hash);
-    if (cursor.seek(ctx, dir, hash.major)) return scanLeaves(ctx, dir, name, start, end);
-  }
-  return scanRange(ctx, dir, blocksToScan(ctx, dir), name, start, end);
-}
-
-/** Scans the leaf under the cursor, and those that follow as long as they go on with the same hash. */
-function scanLeaves(ctx: Ext4Context, dir: Inode, name: Uint8Array, start: number, end: number): number {
-  const continuation = hash.major + 1;
-  for (;;) {
-    const ino = findInBlock(indexLeaf(ctx, dir, cursor.leafLblk), name, start, end);
-    if (ino !== 0 || cursor.upperHash !== continuation || !cursor.next(ctx, dir)) return ino;
-  }
-}
-
-function scanRange(ctx: Ext4Context, dir: Inode, blocks: number, name: Uint8Array, start: number, end: number): number {
-  for (let lblk = 0; lblk < blocks; ) {
-    const block = directoryBlock(ctx, dir, lblk);
-    if (block === null) {
-      lblk = endOfHole(ctx, dir, lblk);
-      continue;
-    }
-    const ino = findInBlock(block, name, start, end);
-    if (ino !== 0) return ino;
-    letBlocksGo(ctx, lblk);
-    lblk++;
-  }
-  return 0;
 }

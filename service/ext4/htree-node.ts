@@ -1,6 +1,7 @@
 /** Verification of the blocks of a directory index, done once per cached block. */
 import { u8, u32le } from '../../shared/bytes.ts';
 import { BlockCheck, type CachedBlock } from './buffer-cache.ts';
+import type { MetadataChecksum } from './checksum.ts';
 import type { Ext4Context } from './context.ts';
 import { CorruptionError } from './errors.ts';
 import type { Inode } from './inode.ts';
@@ -40,7 +41,8 @@ function verifiedNode(ctx: Ext4Context, dir: Inode, lblk: number, entriesAt: num
   if (block === null) {
     throw new CorruptionError('directory index', `block ${lblk} is a hole`, { inode: dir.ino });
   }
-  if ((block.checked & BlockCheck.HTREE_NODE) !== 0 && countAt(block.view, ctx.blockSize) === entriesAt) return block;
+  if ((block.checked & BlockCheck.HTREE_NODE) !== 0 && indexEntriesAt(block.view, ctx.blockSize) === entriesAt)
+    return block;
   if (!hasShape(ctx, block.view, entriesAt)) return null;
   const finding = ctx.checksum.enabled ? indexChecksumFinding(ctx, dir, block) : '';
   if (finding !== '') {
@@ -51,21 +53,29 @@ function verifiedNode(ctx: Ext4Context, dir: Inode, lblk: number, entriesAt: num
 }
 
 function hasShape(ctx: Ext4Context, view: DataView, entriesAt: number): boolean {
-  if (countAt(view, ctx.blockSize) !== entriesAt) return false;
+  if (indexEntriesAt(view, ctx.blockSize) !== entriesAt) return false;
   if (entriesAt === DX_ROOT.entries && !hasRootFields(ctx, view)) return false;
-  const tail = ctx.checksum.enabled ? DX_TAIL.SIZE : 0;
   const limit = dxLimit(view, entriesAt);
   const count = dxCount(view, entriesAt);
-  if (limit !== Math.floor((ctx.blockSize - entriesAt - tail) / DX_ENTRY.SIZE)) return false;
+  if (limit !== indexLimit(ctx, entriesAt)) return false;
   return count > 0 && count <= limit && isSorted(view, entriesAt, count);
 }
 
+/** Entries that an index block holds, at most; they begin at `entriesAt`. */
+export function indexLimit(ctx: Ext4Context, entriesAt: number): number {
+  const tail = ctx.checksum.enabled ? DX_TAIL.SIZE : 0;
+  return Math.floor((ctx.blockSize - entriesAt - tail) / DX_ENTRY.SIZE);
+}
+
+/** How many levels of nodes there may be between the root and the leaves. */
+export const maxIndirectLevels = (ctx: Ext4Context): number =>
+  ctx.superblock.hasIncompat(Incompat.LARGEDIR) ? MAX_INDIRECT_LEVELS_LARGE_DIR : MAX_INDIRECT_LEVELS;
+
 function hasRootFields(ctx: Ext4Context, view: DataView): boolean {
-  const levels = ctx.superblock.hasIncompat(Incompat.LARGEDIR) ? MAX_INDIRECT_LEVELS_LARGE_DIR : MAX_INDIRECT_LEVELS;
   return (
     dxHashVersion(view) <= HashVersion.TEA &&
     (u8(view, DX_ROOT.unused_flags) & UNKNOWN_HASH_FLAGS) === 0 &&
-    dxIndirectLevels(view) <= levels
+    dxIndirectLevels(view) <= maxIndirectLevels(ctx)
   );
 }
 
@@ -77,7 +87,7 @@ function isSorted(view: DataView, entriesAt: number, count: number): boolean {
 }
 
 /** Where the block's disguise says that limit and count are: at the root's place, a node's, or nowhere (0). */
-function countAt(view: DataView, blockSize: number): number {
+export function indexEntriesAt(view: DataView, blockSize: number): number {
   const first = direntRecLen(view, 0, blockSize);
   if (first === blockSize) return DX_NODE.entries;
   if (first !== DX_ROOT.dotdot) return 0;
@@ -88,23 +98,30 @@ function countAt(view: DataView, blockSize: number): number {
   return isRoot ? DX_ROOT.entries : 0;
 }
 
-/**
- * What is wrong with an index block's checksum, '' when it is right. It covers the entries in use and the
- * tail's first word.
- */
+/** The checksum of an index block: it covers what precedes `usedEnd`, the entries in use, and the tail's first word. */
+export function indexChecksum(
+  checksum: MetadataChecksum,
+  ino: number,
+  generation: number,
+  bytes: Uint8Array,
+  usedEnd: number,
+  tailAt: number,
+): number {
+  const entries = checksum.crc32c(checksum.inodeSeed(ino, generation), bytes, 0, usedEnd);
+  const reserved = checksum.crc32c(entries, bytes, tailAt + DX_TAIL.dt_reserved, tailAt + DX_TAIL.dt_checksum);
+  return checksum.u32(reserved, 0) >>> 0;
+}
+
+/** What is wrong with an index block's checksum, '' when it is right. */
 export function indexChecksumFinding(ctx: Ext4Context, dir: Inode, block: CachedBlock): string {
   const view = block.view;
-  const entriesAt = countAt(view, ctx.blockSize);
+  const entriesAt = indexEntriesAt(view, ctx.blockSize);
   if (entriesAt === 0) return 'neither an index root nor an index node';
   const tailAt = entriesAt + dxLimit(view, entriesAt) * DX_ENTRY.SIZE;
   const usedEnd = entriesAt + dxCount(view, entriesAt) * DX_ENTRY.SIZE;
   if (tailAt > ctx.blockSize - DX_TAIL.SIZE || usedEnd > tailAt)
     return 'limit and count leave no room for the checksum';
-  const { crc32c } = ctx.checksum;
-  const seed = ctx.checksum.inodeSeed(dir.ino, dir.generation);
-  const entries = crc32c(seed, block.bytes, 0, usedEnd);
-  const reserved = crc32c(entries, block.bytes, tailAt + DX_TAIL.dt_reserved, tailAt + DX_TAIL.dt_checksum);
-  const computed = ctx.checksum.u32(reserved, 0) >>> 0;
+  const computed = indexChecksum(ctx.checksum, dir.ino, dir.generation, block.bytes, usedEnd, tailAt);
   const stored = u32le(view, tailAt + DX_TAIL.dt_checksum);
   return stored === computed ? '' : `checksum 0x${stored.toString(16)}, expected 0x${computed.toString(16)}`;
 }

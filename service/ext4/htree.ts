@@ -1,5 +1,5 @@
 /** The walk over a directory's hash index: down to the leaf of a hash, and on from leaf to leaf. */
-import type { CachedBlock } from './buffer-cache.ts';
+import { CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
 import { directoryBlock, directoryBlocks } from './directory-block.ts';
 import { effectiveHashVersion } from './dirhash.ts';
@@ -17,20 +17,20 @@ const MAX_LEAVES = 2 ** 22;
 /** Above every hash: where the last leaf ends. */
 export const HASH_END = 2 ** 32;
 
-const EMPTY_VIEW = new DataView(new ArrayBuffer(0));
+const NO_BLOCK = new CachedBlock(new Uint8Array(0));
 
 /** One index block on the way down, and the entry taken in it. Reused, so that a walk allocates nothing. */
-class IndexFrame {
+export class IndexFrame {
   lblk = 0;
-  blockNr = 0;
-  view: DataView = EMPTY_VIEW;
+  block: CachedBlock = NO_BLOCK;
+  view: DataView = NO_BLOCK.view;
   entriesAt = 0;
   count = 0;
   index = 0;
 
   enter(lblk: number, block: CachedBlock, entriesAt: number): void {
     this.lblk = lblk;
-    this.blockNr = block.blockNr;
+    this.block = block;
     this.view = block.view;
     this.entriesAt = entriesAt;
     this.count = dxCount(block.view, entriesAt);
@@ -78,6 +78,16 @@ export class IndexCursor {
   readonly #frames: readonly IndexFrame[] = Array.from({ length: MAX_LEVELS }, () => new IndexFrame());
   #levels = 0;
   #leavesLeft = 0;
+
+  /** Index blocks between the directory and a leaf, the root included. */
+  get levels(): number {
+    return this.#levels;
+  }
+
+  /** The index block that `seek` went through at `level`, 0 for the root. Void as soon as the index changes. */
+  frame(level: number): IndexFrame {
+    return this.#frames[level];
+  }
 
   /** Reads the index's root. False when the directory has none that can be used and must be read linearly. */
   open(ctx: Ext4Context, dir: Inode): boolean {
@@ -138,7 +148,7 @@ export class IndexCursor {
   }
 
   #touchFrames(ctx: Ext4Context): void {
-    for (let level = 0; level < this.#levels; level++) ctx.cache.get(this.#frames[level].blockNr);
+    for (let level = 0; level < this.#levels; level++) ctx.cache.get(this.#frames[level].block.blockNr);
   }
 
   get #bottom(): IndexFrame {

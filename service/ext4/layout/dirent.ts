@@ -1,4 +1,4 @@
-import { u8, u16le, u32le } from '../../../shared/bytes.ts';
+import { putU16le, putU32le, u8, u16le, u32le } from '../../../shared/bytes.ts';
 
 /** Directory entry, little endian, 8 bytes and the name, padded to 4 (kernel docs: ext4, "Directory Entries"). */
 export const DIRENT = Object.freeze({
@@ -60,3 +60,9 @@ export function direntRecLen(view: DataView, at: number, blockSize: number): num
   if (raw === 0xffff || raw === 0) return blockSize;
   return (raw & 0xfffc) | ((raw & 3) << 16);
 }
+
+/** The reverse of `direntRecLen`, for any block size. */
+export const putDirentRecLen = (view: DataView, at: number, recLen: number): void =>
+  putU16le(view, at + DIRENT.rec_len, recLen < LARGEST_BLOCK_SIZE ? recLen : 0xffff);
+
+export const putDirentInode = (view: DataView, at: number, ino: number): void => putU32le(view, at + DIRENT.inode, ino);

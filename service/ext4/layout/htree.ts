@@ -1,4 +1,4 @@
-import { u8, u16le, u32le } from '../../../shared/bytes.ts';
+import { putU16le, putU32le, u8, u16le, u32le } from '../../../shared/bytes.ts';
 
 /**
  * Root of a directory index: block 0, disguised as the entries "." and ".." (kernel docs: ext4, "Hash
@@ -56,3 +56,16 @@ export const dxHash = (view: DataView, entriesAt: number, index: number): number
 
 export const dxBlock = (view: DataView, entriesAt: number, index: number): number =>
   u32le(view, entriesAt + index * DX_ENTRY.SIZE + DX_ENTRY.block) & DX_ENTRY.BLOCK_MASK;
+
+export const putDxLimit = (view: DataView, entriesAt: number, limit: number): void =>
+  putU16le(view, entriesAt + DX_ENTRY.limit, limit);
+
+export const putDxCount = (view: DataView, entriesAt: number, count: number): void =>
+  putU16le(view, entriesAt + DX_ENTRY.count, count);
+
+/** Not for entry 0, which has no hash. */
+export const putDxHash = (view: DataView, entriesAt: number, index: number, hash: number): void =>
+  putU32le(view, entriesAt + index * DX_ENTRY.SIZE + DX_ENTRY.hash, hash);
+
+export const putDxBlock = (view: DataView, entriesAt: number, index: number, lblk: number): void =>
+  putU32le(view, entriesAt + index * DX_ENTRY.SIZE + DX_ENTRY.block, lblk);
