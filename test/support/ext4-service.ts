@@ -17,12 +17,16 @@ export class Ext4Service {
     this.activator = activator;
   }
 
-  /** prefix: a command that runs the service, and must become it in the same process. */
-  static async start(room: TestRoom, prefix: readonly string[] = []): Promise<Ext4Service> {
+  /** prefix: a command that runs the service (the program fuse4fs), and must become it in the same process. */
+  static async start(
+    room: TestRoom,
+    prefix: readonly string[] = [],
+    fuse4fs = program('fuse4fs'),
+  ): Promise<Ext4Service> {
     if (existsSync(SOCKET)) throw new Error(`${SOCKET} exists: stop the service that listens there`);
     mkdirSync(SOCKET_DIRECTORY, { recursive: true });
     const listen = ['systemd-socket-activate', '--accept', '--seqpacket', '-l', SOCKET];
-    const activator = room.supervise([...listen, ...prefix, program('fuse4fs'), '-o', 'kernel']);
+    const activator = room.supervise([...listen, ...prefix, fuse4fs, '-o', 'kernel']);
     const service = new Ext4Service(activator);
     try {
       await activator.waitForText('Listening on', 10_000);

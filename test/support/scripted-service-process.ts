@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
 import { SOCKET_DIRECTORY } from '../../helper/connect.ts';
 
@@ -17,7 +17,10 @@ export const ask = (bytes: Buffer): readonly Step[] => [send(bytes), { receive: 
 
 const root = join(import.meta.dirname, '../..');
 
-/** One executable file from a program of ours, with the addon that this test run uses. */
+/**
+ * One executable file from a program of ours, beside it the addon that this test run uses: so an ordinary user can run
+ * it wherever the checkout is.
+ */
 export async function bundleProgram(entry: string, output: string): Promise<void> {
   await build({
     absWorkingDir: root,
@@ -28,9 +31,11 @@ export async function bundleProgram(entry: string, output: string): Promise<void
     target: 'node20.19',
     format: 'cjs',
     banner: { js: `#!${process.execPath}` },
-    define: { __ADDON_DIRECTORY__: JSON.stringify(process.env.FUSE4FS_ADDON_DIR ?? join(root, 'bin')) },
+    define: { __ADDON_DIRECTORY__: '__dirname' },
     logLevel: 'warning',
   });
+  const addon = join(process.env.FUSE4FS_ADDON_DIR ?? join(root, 'bin'), 'fuse4fs.node');
+  copyFileSync(addon, join(dirname(output), 'fuse4fs.node'));
   chmodSync(output, 0o755);
 }
 
