@@ -81,6 +81,8 @@ export interface WriteContext extends Ext4Context {
   readonly orphans: Orphans;
   readonly now: Timestamp;
   readonly caller: Caller;
+  /** New inodes inherit ACLs, and chmod changes them. */
+  readonly posixAcl: boolean;
   /** The block with the superblock, for changing; its fields begin at `superblockAt`. */
   superblockBlock(): CachedBlock;
   readonly superblockAt: number;

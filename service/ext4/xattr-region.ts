@@ -138,20 +138,26 @@ export class XattrRegion {
 }
 
 function headerFinding(ctx: Ext4Context, block: CachedBlock): string {
-  const { bytes, view } = block;
+  const { view } = block;
   if (u32le(view, XATTR_HEADER.h_magic) !== XATTR_MAGIC) return 'bad magic';
   const blocks = u32le(view, XATTR_HEADER.h_blocks);
   if (blocks !== 1) return `h_blocks ${blocks}`;
   const references = u32le(view, XATTR_HEADER.h_refcount);
   if (references === 0 || references > XATTR_HEADER.MAX_REFCOUNT) return `h_refcount ${references}`;
   if (!ctx.checksum.enabled) return '';
+  const computed = xattrBlockChecksum(ctx, block);
+  const stored = u32le(view, XATTR_HEADER.h_checksum);
+  return stored === computed ? '' : `checksum 0x${stored.toString(16)}, expected 0x${computed.toString(16)}`;
+}
+
+/** Of the block's number and its content, with an empty checksum field. */
+export function xattrBlockChecksum(ctx: Ext4Context, block: CachedBlock): number {
   const { checksum } = ctx;
+  const { bytes } = block;
   const low = checksum.u32(checksum.seed, block.blockNr >>> 0);
   const numbered = checksum.u32(low, Math.floor(block.blockNr / 2 ** 32));
   const head = checksum.u32(checksum.crc32c(numbered, bytes, 0, XATTR_HEADER.h_checksum), 0);
-  const computed = checksum.crc32c(head, bytes, XATTR_HEADER.h_checksum + 4, ctx.blockSize) >>> 0;
-  const stored = u32le(view, XATTR_HEADER.h_checksum);
-  return stored === computed ? '' : `checksum 0x${stored.toString(16)}, expected 0x${computed.toString(16)}`;
+  return checksum.crc32c(head, bytes, XATTR_HEADER.h_checksum + 4, ctx.blockSize) >>> 0;
 }
 
 function valueInodeFinding(ctx: Ext4Context, ino: number): string {
