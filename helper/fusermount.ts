@@ -1,15 +1,29 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { cloneFuseDevice } from '../native/fuse-device.ts';
-import { receivePacket, socketPair } from '../native/seqpacket.ts';
-import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { Errno, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS, MsBit } from '../shared/service-protocol/ms-flags.ts';
+import { mountGuarded } from './guarded-mount.ts';
 import { type Mount, type Mounter, type MountRequest, openFuseDevice } from './mounter.ts';
 
 const PROGRAM = 'fusermount3';
-const WAIT_MS = 30_000;
-/** Descriptor number of the socket in the child, which sends the mounted /dev/fuse descriptor back through it. */
-const CHILD_SOCKET = 3;
+const SHELL = '/bin/sh';
+
+/**
+ * The guard of the mount (GuardedMount), called with options and mount point. Its standard input is the socket, through
+ * which fusermount3 sends the mounted /dev/fuse descriptor. A mount counts as fusermount3's if mount id and device on
+ * top of the mount point are others than before, whatever it says: one that can't send the descriptor fails, and some
+ * versions leave the mount there. Only that mount is taken away.
+ */
+const GUARD = `
+top() { awk '$5 == ENVIRON["POINT"] { top = $1 " " $3 } END { print top }' /proc/self/mountinfo; }
+before=$(top)
+${PROGRAM} -o "$1" -- "$2"
+status=$?
+own=$(top)
+[ $status -eq 0 ] && read -r keep && exit
+[ "$own" = "$before" ] || [ "$own" != "$(top)" ] || exec ${PROGRAM} -u -z -- "$2"
+`;
 
 /** Mounts for callers without root, through libfuse's setuid program, which does its own checks of the mount point. */
 export class FusermountMounter implements Mounter {
@@ -20,45 +34,43 @@ export class FusermountMounter implements Mounter {
   }
 
   mount(fuseFd: number, request: MountRequest): Mount {
-    const path = request.target.path;
-    const mountedFd = mountAndReceive(optionText(request), path);
-    const mount = { keep: () => {}, abandon: () => run(['-u', '-z', '--', path]) };
+    const { path } = request.target;
+    const { mount, answer } = mountGuarded(PROGRAM, path, (socket) => startGuard(socket, optionText(request), path));
     try {
-      // The service already holds the unmounted descriptor: make it serve this mount too.
-      cloneFuseDevice(fuseFd, mountedFd);
+      if (answer.fd < 0) throw new SystemError(Errno.EPROTO, PROGRAM, path, 'sent no descriptor');
+      serveWith(fuseFd, answer.fd);
     } catch (error) {
       mount.abandon();
       throw error;
-    } finally {
-      closeSync(mountedFd);
     }
     return mount;
   }
 }
 
-function mountAndReceive(options: string, path: string): number {
-  const [ours, theirs] = socketPair();
+/** The service already holds the unmounted descriptor: makes it serve this mount too. */
+function serveWith(fuseFd: number, mountedFd: number): void {
   try {
-    run(['-o', options, '--', path], theirs);
-    const fd = receivePacket(ours, 1, 0)?.fd ?? -1;
-    if (fd < 0) throw new SystemError(Errno.EPROTO, PROGRAM, path, 'sent no descriptor');
-    return fd;
+    cloneFuseDevice(fuseFd, mountedFd);
   } finally {
-    closeSync(ours);
-    closeSync(theirs);
+    closeSync(mountedFd);
   }
 }
 
-/** It explains failures on standard error itself. */
-function run(words: readonly string[], socket?: number): void {
-  const child = spawnSync(PROGRAM, words, {
-    stdio: ['ignore', 'inherit', 'inherit', ...(socket === undefined ? [] : [socket])],
-    env: { PATH: process.env.PATH, _FUSE_COMMFD: String(CHILD_SOCKET) },
-    timeout: WAIT_MS,
+/** In a session of its own: what ends us from the terminal must not end it. It explains failures on standard error. */
+function startGuard(socket: number, options: string, path: string): void {
+  const guard = spawn(SHELL, ['-c', GUARD, SHELL, options, path], {
+    stdio: [socket, 'inherit', 'inherit'],
+    env: { PATH: process.env.PATH, POINT: mountTableText(path), _FUSE_COMMFD: '0' },
+    detached: true,
   });
-  if (child.error !== undefined) throw new SystemError(errnoOf(child.error), 'run', PROGRAM);
-  if (child.status !== 0)
-    throw new SystemError(Errno.EPERM, PROGRAM, words.at(-1) ?? '', `exit status ${child.status}`);
+  // No shell: then the socket ends without an answer.
+  guard.on('error', () => {});
+  guard.unref();
+}
+
+/** As the kernel writes it in /proc/self/mountinfo. */
+function mountTableText(path: string): string {
+  return path.replace(/[ \t\n\\]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
 /** nosuid and nodev are fusermount3's own and not ours to clear. No value may bring in a word of its own. */

@@ -6,16 +6,16 @@ import {
   contextMessages,
   createSuperblock,
   detachedMount,
-  mountClassic,
   openContext,
   pinPath,
   setContextFlag,
   setContextString,
-  UnmountFlag,
-  unmount,
 } from '../native/mount-api.ts';
+import { forkMountGuard } from '../native/mount-guard.ts';
+import { u32ne, viewOf } from '../shared/bytes.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
+import { mountGuarded } from './guarded-mount.ts';
 import type { KernelOption } from './kernel-options.ts';
 import type { MountPoint } from './mount-point.ts';
 import { raiseReadAhead } from './read-ahead.ts';
@@ -179,27 +179,37 @@ function mountAttributes(msFlags: number): number {
   return MS_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
 }
 
-/** mount(2), for kernels before 5.8: the mount is there at once. Exported for its test. */
+/** mount(2), for kernels before 5.8: the mount is there at once, so that it needs a guard. Exported for its test. */
 export function mountWithOldCall(fuseFd: number, request: MountRequest, report: Report): Mount {
   const type = `${request.blockDevice ? 'fuseblk' : 'fuse'}.${request.subtype}`;
   const data = [...request.options, ...ownOptions(fuseFd, request.target)]
     .map((option) => (option.value === null ? option.key : `${option.key}=${quoted(option.value)}`))
     .join(',');
-  mountClassic(request.source, `/proc/self/fd/${request.target.fd}`, type, request.msFlags, data);
-  const rootFd = pinPath(request.target.path);
+  const { path, fd } = request.target;
+  const target = `/proc/self/fd/${fd}`;
+  const call = { source: request.source, target, type, flags: request.msFlags, data, path };
+  const { mount, answer } = mountGuarded('mount', path, (socket) => forkMountGuard(socket, call));
+  const errno = u32ne(viewOf(answer.bytes), 0);
+  if (errno !== Errno.OK) {
+    mount.abandon();
+    throw new SystemError(errno, 'mount', path);
+  }
   return {
     keep: () => {
-      raiseReadAhead(rootFd, report);
-      closeSync(rootFd);
+      raiseReadAheadAt(path, report);
+      mount.keep();
     },
-    abandon: () => {
-      try {
-        unmount(`/proc/self/fd/${rootFd}`, UnmountFlag.DETACH);
-      } finally {
-        closeSync(rootFd);
-      }
-    },
+    abandon: () => mount.abandon(),
   };
+}
+
+function raiseReadAheadAt(path: string, report: Report): void {
+  const rootFd = pinPath(path);
+  try {
+    raiseReadAhead(rootFd, report);
+  } finally {
+    closeSync(rootFd);
+  }
 }
 
 /** Only security contexts may hold a comma. */

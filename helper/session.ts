@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { closeQuietly } from '../native/descriptor.ts';
 import { grantIomap } from '../native/fuse-device.ts';
 import { createSealedMemfd } from '../native/memfd.ts';
-import { disallowRights, receivePacket, sendPacket } from '../native/seqpacket.ts';
+import { disallowRights, isHangup, receivePacket, sendPacket } from '../native/seqpacket.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { encodeArguments } from '../shared/service-protocol/argv-memfd.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
@@ -389,9 +389,4 @@ export class Session {
       this.#setup.report.error(failureText(error, 'unmount'));
     }
   }
-}
-
-function isHangup(error: unknown): boolean {
-  const errno = errnoOf(error);
-  return errno === Errno.EPIPE || errno === Errno.ECONNRESET;
 }

@@ -88,9 +88,20 @@ export interface Addon {
   fsmount(context: number, attributes: number): number;
   moveMount(mountFd: number, targetFd: number): number;
   contextMessages(context: number): string[];
-  mount(source: string, target: string, type: string, flags: number, data: string): number;
   unmount(target: string, flags: number): number;
   openPathNoFollow(path: string): number;
+
+  // mount_guard.cc
+  /** 0 when the guard runs. It sends mount(2)'s errno through `socket`, as four bytes in host order. */
+  forkMountGuard(
+    socket: number,
+    source: string,
+    target: string,
+    type: string,
+    flags: number,
+    data: string,
+    path: string,
+  ): number;
 
   // hardening.cc
   dropCapabilities(): number;

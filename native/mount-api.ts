@@ -36,11 +36,6 @@ export function contextMessages(context: number): string[] {
   return addon.contextMessages(context);
 }
 
-/** mount(2), for kernels whose mount API can't express the mount. */
-export function mountClassic(source: string, target: string, type: string, flags: number, data: string): void {
-  check(addon.mount(source, target, type, flags, data), 'mount', target);
-}
-
 export function unmount(target: string, flags: number): void {
   check(addon.unmount(target, flags), 'umount2', target);
 }

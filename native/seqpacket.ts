@@ -1,4 +1,4 @@
-import { Errno, SystemError } from '../shared/errno.ts';
+import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { addon } from './addon.ts';
 import { check } from './check.ts';
 import { closeQuietly } from './descriptor.ts';
@@ -58,6 +58,12 @@ export function receivePacket(socket: number, maxBytes: number, timeoutMs: numbe
     throw new SystemError(Errno.EMSGSIZE, 'recvmsg', `fd ${socket}`, `packet of ${length} bytes exceeds ${maxBytes}`);
   }
   return { bytes, fd };
+}
+
+/** The other end is gone. */
+export function isHangup(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno === Errno.EPIPE || errno === Errno.ECONNRESET;
 }
 
 /** Who connected, as the kernel saw it at connect time (SO_PEERCRED). */

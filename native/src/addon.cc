@@ -13,6 +13,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterLoopDevice(env, exports);
   RegisterMemfd(env, exports);
   RegisterMountApi(env, exports);
+  RegisterMountGuard(env, exports);
   RegisterSeqpacket(env, exports);
   RegisterSocket(env, exports);
   return exports;

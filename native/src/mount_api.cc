@@ -1,4 +1,4 @@
-// Mounting: configuration contexts (fsopen, fsconfig, fsmount, move_mount), mount(2) and umount2(2).
+// Mounting: configuration contexts (fsopen, fsconfig, fsmount, move_mount) and umount2(2).
 #include <fcntl.h>
 #include <sys/mount.h>
 
@@ -8,8 +8,6 @@
 
 namespace {
 
-/** mount(2) reads at most a page of options and cuts the rest off without a word. */
-constexpr size_t kMaxMountDataBytes = 4095;
 /** The kernel keeps 8 messages per context; the bound is for kernels that keep more. */
 constexpr int kMaxContextMessages = 64;
 
@@ -76,18 +74,6 @@ Napi::Value ContextMessages(const Napi::CallbackInfo& info) {
   return messages;
 }
 
-Napi::Value Mount(const Napi::CallbackInfo& info) {
-  Arguments args(info, "mount");
-  const std::string source = args.Text(0, "source");
-  const std::string target = args.Text(1, "target");
-  const std::string type = args.Text(2, "type");
-  const uint32_t flags = args.Uint32(3, "flags");
-  const std::string data = args.Text(4, "data");
-  if (args.Invalid()) return args.Thrown();
-  if (data.size() > kMaxMountDataBytes) return NumberOf(args.Env(), -E2BIG);
-  return NumberOf(args.Env(), OrErrno(mount(source.c_str(), target.c_str(), type.c_str(), flags, data.c_str())));
-}
-
 Napi::Value Unmount(const Napi::CallbackInfo& info) {
   Arguments args(info, "unmount");
   const std::string target = args.Text(0, "target");
@@ -113,7 +99,6 @@ void RegisterMountApi(Napi::Env env, Napi::Object exports) {
   Export<Fsmount>(env, exports, "fsmount");
   Export<MoveMount>(env, exports, "moveMount");
   Export<ContextMessages>(env, exports, "contextMessages");
-  Export<Mount>(env, exports, "mount");
   Export<Unmount>(env, exports, "unmount");
   Export<OpenPathNoFollow>(env, exports, "openPathNoFollow");
 }

@@ -14,6 +14,7 @@ void RegisterHardening(Napi::Env env, Napi::Object exports);
 void RegisterLoopDevice(Napi::Env env, Napi::Object exports);
 void RegisterMemfd(Napi::Env env, Napi::Object exports);
 void RegisterMountApi(Napi::Env env, Napi::Object exports);
+void RegisterMountGuard(Napi::Env env, Napi::Object exports);
 void RegisterSeqpacket(Napi::Env env, Napi::Object exports);
 void RegisterSocket(Napi::Env env, Napi::Object exports);
 

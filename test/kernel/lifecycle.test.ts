@@ -22,6 +22,7 @@ import { Ext4Service } from '../support/ext4-service.ts';
 import { mountFuse4fs, program, tryMountFuse4fs } from '../support/fuse4fs-mount.ts';
 import { makeImage, populateImage } from '../support/kernel-image.ts';
 import { OperationScript } from '../support/operation-script.ts';
+import type { CommandEnd } from '../support/supervised-process.ts';
 import { mountsBelow, run, sha256OfFile, TestRoom } from '../support/test-room.ts';
 
 /** Mounts come and go: nothing may be left behind, whoever dies, and every refusal must say why. */
@@ -287,34 +288,58 @@ test.each(FEATURES)('an image with $name is refused by that name', async ({ mkfs
 
 /** Each attempt kills one step later; the first one that gets through has seen all steps. */
 const STEPS_MAX = 80;
-const killAt = (call: string, step: number) => `inject=${call}:signal=KILL:when=${step}`;
+const killAt = (call: string, step: number) => `${call}:signal=KILL:when=${step}`;
 
-/** Whatever was killed: either nothing is left, or the mount works and umount ends everything. */
-async function expectNothingOrWorkingMount(mountPoint: string, allEnded: () => Promise<void>): Promise<void> {
-  if (mountsBelow(room.directory).includes(mountPoint)) {
-    expect(output(['cat', `${mountPoint}/directory/file`]), 'a mount that is left must work').toEqual({
-      status: 0,
-      text: 'content\n',
-    });
+/** Either the mount came through, and then it works and ends with umount, or nothing of it is left. */
+async function expectMountOrNothing(
+  end: CommandEnd,
+  mountPoint: string,
+  allEnded: () => Promise<void>,
+  user: readonly string[] = [],
+): Promise<void> {
+  if (end.code === 0) {
+    const content = output([...user, 'cat', `${mountPoint}/directory/file`]);
+    expect(content).toEqual({ status: 0, text: 'content\n' });
     run('umount', [mountPoint]);
   }
   await allEnded();
   expect(mountsBelow(room.directory)).toEqual([]);
 }
 
+/** strace, which does to one process, and not to its children, what `faults` say. */
+const withFaults = (...faults: readonly string[]): readonly string[] => {
+  const calls = faults.map((fault) => fault.slice(0, fault.indexOf(':'))).join(',');
+  const injections = faults.flatMap((fault) => ['-e', `inject=${fault}`]);
+  return ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${calls}`, ...injections];
+};
+
+interface Mounting {
+  readonly user: readonly string[];
+  /** Mounts the image. */
+  readonly command: (mountPoint: string) => readonly string[];
+  /** What the helper's system calls shall answer, in strace's words. */
+  readonly faults: readonly string[];
+}
+
 /** Kills the stand-alone helper at its first, second... use of a call, until a mount comes through: at which one. */
-async function killHelperAtEach(call: string): Promise<number> {
+async function killHelperAtEach(call: string, mounting: Mounting): Promise<number> {
   for (let step = 1; step < STEPS_MAX; step++) {
     const mountPoint = room.mountPoint();
-    const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
-    const process = room.supervise([...strace, program('fuse4fs'), '-o', 'ro', image, mountPoint]);
+    const killed = withFaults(killAt(call, step), ...mounting.faults);
+    const process = room.supervise([...killed, ...mounting.command(mountPoint)]);
     const end = await process.waitForEnd(20_000);
-    await expectNothingOrWorkingMount(mountPoint, () => process.waitForAll(20_000));
+    await expectMountOrNothing(end, mountPoint, () => process.waitForAll(20_000), mounting.user);
     expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
     if (end.code === 0) return step;
   }
   throw new Error(`no mount came through in ${STEPS_MAX} attempts`);
 }
+
+const asRoot: Mounting = {
+  user: [],
+  command: (mountPoint) => [program('fuse4fs'), '-o', 'ro', image, mountPoint],
+  faults: [],
+};
 
 test.each([
   ['sendmsg', 4],
@@ -324,17 +349,37 @@ test.each([
   ['fsmount', 1],
   ['move_mount', 1],
 ] as const)('kill -9 of the helper at any %s leaves nothing', async (call, fewest) => {
-  expect(await killHelperAtEach(call)).toBeGreaterThan(fewest);
+  expect(await killHelperAtEach(call, asRoot)).toBeGreaterThan(fewest);
+});
+
+test.each([
+  ['sendmsg', 5],
+  ['recvmsg', 6],
+  ['poll', 6],
+] as const)('kill -9 of the helper at any %s leaves nothing where there is only mount(2)', async (call, fewest) => {
+  const steps = await killHelperAtEach(call, { ...asRoot, faults: ['fsopen:error=ENOSYS'] });
+  expect(steps).toBeGreaterThan(fewest);
 });
 
 async function mountThroughKilledService(call: string, step: number): Promise<number | null> {
-  const strace = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
+  const strace = [
+    'strace',
+    '-D',
+    '-f',
+    '-qq',
+    '-o',
+    '/dev/null',
+    '-e',
+    `trace=${call}`,
+    '-e',
+    `inject=${killAt(call, step)}`,
+  ];
   const service = await Ext4Service.start(room, strace);
   try {
     const mountPoint = room.mountPoint();
     const helper = room.supervise([program('fuservicemount'), image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
     const end = await helper.waitForEnd(20_000);
-    await expectNothingOrWorkingMount(mountPoint, () => service.waitForServiceEnd(20_000));
+    await expectMountOrNothing(end, mountPoint, () => service.waitForServiceEnd(20_000));
     return end.code;
   } finally {
     await service.stop();
@@ -361,10 +406,9 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
   try {
     for (; step < STEPS_MAX; step++) {
       const mountPoint = room.mountPoint();
-      const strace = ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', killAt(call, step)];
       service.activator.output = '';
       const helper = room.supervise([
-        ...strace,
+        ...withFaults(killAt(call, step)),
         program('fuservicemount'),
         image,
         mountPoint,
@@ -374,7 +418,7 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
         'ro',
       ]);
       const end = await helper.waitForEnd(20_000);
-      await expectNothingOrWorkingMount(mountPoint, () => service.waitForServiceEnd(20_000));
+      await expectMountOrNothing(end, mountPoint, () => service.waitForServiceEnd(20_000));
       expect(service.servicePids(), `after a kill at ${call} ${step}`).toEqual([]);
       if (end.code === 0) break;
     }
@@ -499,15 +543,23 @@ function programsForEverybody(): string {
   return `${directory}/fuse4fs`;
 }
 
-test('an ordinary user mounts an image that he can read', async () => {
-  const fuse4fs = programsForEverybody();
+/** As distributions set it up, an ordinary user may open /dev/fuse. */
+async function withOpenFuseDevice(use: () => Promise<void>): Promise<void> {
   const deviceMode = statSync('/dev/fuse').mode & 0o7777;
-  const mountPoint = room.mountPoint();
-  chmodSync(image, 0o644);
-  chownSync(mountPoint, 65534, 65534);
   chmodSync('/dev/fuse', 0o666);
   try {
-    const process = room.supervise([...nobody, fuse4fs, '-o', 'ro', image, mountPoint]);
+    await use();
+  } finally {
+    chmodSync('/dev/fuse', deviceMode);
+  }
+}
+
+test('an ordinary user mounts an image that he can read', async () => {
+  const fuse4fs = programsForEverybody();
+  const mountPoint = room.mountPoint();
+  chmodSync(image, 0o644);
+  await withOpenFuseDevice(async () => {
+    const process = room.supervise(mountAsUser(fuse4fs, mountPoint));
     const end = await process.waitForEnd(20_000);
     expect({ ...end, output: process.output }).toEqual({ code: 0, signal: null, output: '' });
     expect(output(['findmnt', '-n', '-o', 'FSTYPE,SOURCE', mountPoint]).text.trim()).toBe(`fuse.ext4 ${image}`);
@@ -515,27 +567,66 @@ test('an ordinary user mounts an image that he can read', async () => {
     expect(output([...nobody, 'touch', `${mountPoint}/new`]).text).toContain('Read-only file system');
     expect(output([...nobody, 'fusermount3', '-u', mountPoint]).status).toBe(0);
     await process.waitForAll(10_000);
-  } finally {
-    chmodSync('/dev/fuse', deviceMode);
-  }
+  });
   expect(room.leaks()).toEqual([]);
 });
 
 test('an ordinary user cannot mount an image that he cannot read', async () => {
   const fuse4fs = programsForEverybody();
-  const deviceMode = statSync('/dev/fuse').mode & 0o7777;
   const mountPoint = room.mountPoint();
-  chownSync(mountPoint, 65534, 65534);
   chmodSync(image, 0o600);
-  chmodSync('/dev/fuse', 0o666);
   try {
-    const process = room.supervise([...nobody, fuse4fs, '-o', 'ro', image, mountPoint]);
-    expect((await process.waitForEnd(20_000)).code).toBe(32);
-    await process.waitForAll(10_000);
-    expect(process.output).toMatch(/permission denied/i);
+    await withOpenFuseDevice(async () => {
+      const process = room.supervise(mountAsUser(fuse4fs, mountPoint));
+      expect((await process.waitForEnd(20_000)).code).toBe(32);
+      await process.waitForAll(10_000);
+      expect(process.output).toMatch(/permission denied/i);
+    });
   } finally {
-    chmodSync('/dev/fuse', deviceMode);
     chmodSync(image, 0o644);
   }
   expect(room.leaks()).toEqual([]);
+});
+
+/** A mount as an ordinary user; `path` is where his programs are looked for. */
+function mountAsUser(fuse4fs: string, mountPoint: string, path = process.env.PATH): readonly string[] {
+  chownSync(mountPoint, 65534, 65534);
+  return [...nobody, 'env', `PATH=${path}`, fuse4fs, '-o', 'ro', image, mountPoint];
+}
+
+test.each([
+  ['sendmsg', 5],
+  ['recvmsg', 6],
+  ['poll', 6],
+  ['ioctl', 1],
+] as const)("kill -9 of an ordinary user's helper at any %s leaves nothing", async (call, fewest) => {
+  const fuse4fs = programsForEverybody();
+  chmodSync(image, 0o644);
+  await withOpenFuseDevice(async () => {
+    const command = (mountPoint: string) => mountAsUser(fuse4fs, mountPoint);
+    expect(await killHelperAtEach(call, { user: nobody, command, faults: [] })).toBeGreaterThan(fewest);
+  });
+});
+
+test.each(['sendmsg', 'recvmsg'])("kill -9 of an ordinary user's service at any %s leaves nothing", async (call) => {
+  const fuse4fs = programsForEverybody();
+  chmodSync(image, 0o644);
+  // The service is what setpriv turns into.
+  const programs = room.path('killing');
+  mkdirSync(programs, { recursive: true });
+  let step = 1;
+  await withOpenFuseDevice(async () => {
+    for (; step < STEPS_MAX; step++) {
+      const mountPoint = room.mountPoint();
+      const killed = withFaults(killAt(call, step)).join(' ');
+      writeFileSync(`${programs}/setpriv`, `#!/bin/sh\nexec ${killed} /usr/bin/setpriv "$@"\n`, { mode: 0o755 });
+      const helper = room.supervise(mountAsUser(fuse4fs, mountPoint, `${programs}:${process.env.PATH}`));
+      const end = await helper.waitForEnd(20_000);
+      await expectMountOrNothing(end, mountPoint, () => helper.waitForAll(20_000), nobody);
+      expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
+      if (end.code === 0) break;
+    }
+  });
+  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
 });

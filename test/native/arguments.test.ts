@@ -46,7 +46,7 @@ const good: Record<string, unknown[]> = {
   fsmount: [FD, 0],
   moveMount: [FD, FD],
   contextMessages: [FD],
-  mount: ['source', '/nonexistent', 'no-such-fs', 0, ''],
+  forkMountGuard: [FD, 'source', '/nonexistent', 'no-such-fs', 0, '', '/nonexistent'],
   unmount: ['/nonexistent', 0],
   openPathNoFollow: ['/nonexistent'],
   setDumpable: [true],

@@ -121,6 +121,17 @@ const settings = (): readonly Step[] => [type(0), source(image), mountPoint(moun
 const mounting = (): readonly Step[] => [...begin, ...settings(), ...ask(mountNow(6))];
 const goodService = (): readonly Step[] => [...mounting(), send(goodbye(0)), { end: 'serve' }];
 
+/** Where a handshake can end. */
+const STAGES: readonly (readonly [string, () => readonly Step[]])[] = [
+  ['at once', () => []],
+  ['before its hello', () => [{ receive: 1 }]],
+  ['after its hello', () => begin],
+  ['after a file', () => [...begin, ...openLoop()]],
+  ['after the settings', () => [...begin, ...openLoop(), ...settings(), ...ask(options('default_permissions'))]],
+  ['without waiting for its mount', () => [...begin, ...openLoop(), ...settings(), send(mountNow(6))]],
+  ['after the mount', () => [...begin, ...openLoop(), ...settings(), ...ask(mountNow(6))]],
+];
+
 describe('a service that does its part', () => {
   it('gets its mount, serves it, and ends with it', async () => {
     const { printed, serviceEnded } = bound(await listen(goodService()));
@@ -202,17 +213,7 @@ describe('a service that does its part', () => {
 });
 
 describe('a service that fails', () => {
-  const stages: readonly (readonly [string, () => readonly Step[]])[] = [
-    ['at once', () => []],
-    ['before its hello', () => [{ receive: 1 }]],
-    ['after its hello', () => begin],
-    ['after a file', () => [...begin, ...openLoop()]],
-    ['after the settings', () => [...begin, ...openLoop(), ...settings(), ...ask(options('default_permissions'))]],
-    ['without waiting for its mount', () => [...begin, ...openLoop(), ...settings(), send(mountNow(6))]],
-    ['after the mount', () => [...begin, ...openLoop(), ...settings(), ...ask(mountNow(6))]],
-  ];
-
-  it.each(stages)('%s leaves nothing behind', async (_when, steps) => {
+  it.each(STAGES)('%s leaves nothing behind', async (_when, steps) => {
     const { serviceEnded } = bound(await listen([...steps(), { end: 'die' }]));
     const { status, stderr } = await runHelper(...mountArguments());
     expect(status).toBe(1);
@@ -223,7 +224,7 @@ describe('a service that fails', () => {
     expect(loopsOver(image)).toBe('');
   });
 
-  it.each(stages)('because the helper was killed %s leaves nothing behind', async (_when, steps) => {
+  it.each(STAGES)('because the helper was killed %s leaves nothing behind', async (_when, steps) => {
     const { printed, serviceEnded } = bound(await listen([...steps(), { say: 'stage' }, { receive: 100 }]));
     const helper = new WatchedProcess(helperProgram, mountArguments());
     await printed(/service: stage/);
@@ -400,6 +401,28 @@ describe('a caller without root', () => {
     expect(mountLines()).toEqual([]);
   });
 
+  it.each(STAGES)('that is killed %s keeps no mount', async (_when, steps) => {
+    const { printed, serviceEnded } = bound(await listen([...steps(), { say: 'stage' }, { receive: 100 }]));
+    const helper = new WatchedProcess('setpriv', [...dropToNobody, helperProgram, ...mountArguments()]);
+    await printed(/service: stage/);
+    helper.child.kill('SIGKILL');
+    // Also of the guard, which writes to the same standard error.
+    await helper.ended;
+    await serviceEnded();
+    expect(mountLines()).toEqual([]);
+  });
+
+  it('that is killed together with its process group keeps no mount', async () => {
+    const { printed, serviceEnded } = bound(await listen([...mounting(), { say: 'stage' }, { receive: 100 }]));
+    const helper = new WatchedProcess('setsid', ['setpriv', ...dropToNobody, helperProgram, ...mountArguments()]);
+    await printed(/service: stage/);
+    // setsid made it the leader of a group.
+    process.kill(-(helper.child.pid ?? Number.NaN), 'SIGKILL');
+    await helper.ended;
+    await serviceEnded();
+    expect(mountLines()).toEqual([]);
+  });
+
   it('can not mount where only others may write', async () => {
     chownSync(mount, 0, 0);
     await listen([...mounting(), send(goodbye(1))]);
@@ -424,7 +447,7 @@ describe('a caller without root', () => {
     const args = [...dropToNobody, helperProgram, ...mountArguments()];
     const { status, stderr } = await ending(new WatchedProcess('/usr/bin/setpriv', args, { PATH: room }));
     expect(status).toBe(1);
-    expect(stderr).toContain('run fusermount3: ENOENT');
+    expect(stderr).toContain('fusermount3: not found');
     expect(mountLines()).toEqual([]);
   });
 
