@@ -58,12 +58,12 @@ export function releaseValueInode(ctx: WriteContext, owner: Inode, ino: number, 
   ctx.inodeAllocator.free(inode);
 }
 
-const references = (inode: Inode): number => inode.ctimeSec * REFERENCES_PER_CTIME_SECOND + inode.version;
+const references = (inode: Inode): number => inode.ctimeSec * REFERENCES_PER_CTIME_SECOND + inode.versionLow;
 
 function setReferences(inode: Inode, count: number): void {
   inode.ctimeSec = Math.floor(count / REFERENCES_PER_CTIME_SECOND);
   inode.ctimeNsec = 0;
-  inode.version = count % REFERENCES_PER_CTIME_SECOND;
+  inode.versionLow = count % REFERENCES_PER_CTIME_SECOND;
 }
 
 /** An inode's count of blocks includes those of its values, in whole clusters (kernel: ext4_xattr_inode_alloc_quota). */
