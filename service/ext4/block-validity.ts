@@ -53,6 +53,23 @@ export class BlockValidity {
     }
   }
 
+  /** Blocks in [first, end) that hold the file system's own structures, as pairs [start, end), flattened. */
+  systemRangesWithin(first: number, end: number): number[] {
+    const geometry = this.#geometry;
+    const firstSpan = Math.floor(geometry.groupOfBlock(first) / this.#spanGroups);
+    const lastSpan = Math.floor(geometry.groupOfBlock(end - 1) / this.#spanGroups);
+    const within: number[] = [];
+    for (let span = firstSpan; span <= lastSpan; span++) {
+      const ranges = this.#rangesOf(span);
+      for (let index = 0; index < ranges.length; index += 2) {
+        const start = Math.max(first, ranges[index]);
+        const stop = Math.min(end, ranges[index + 1]);
+        if (start < stop) within.push(start, stop);
+      }
+    }
+    return within;
+  }
+
   #rangesOf(span: number): Ranges {
     let ranges = this.#spans.get(span);
     if (ranges === undefined) {

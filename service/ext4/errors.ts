@@ -61,3 +61,14 @@ export class DeviceError extends Error {
     this.errno = errno;
   }
 }
+
+/**
+ * No space now, but there will be once the running transaction has committed, as blocks freed in it can be used then.
+ * Who runs the operation cancels it, commits and tries again, once.
+ */
+export class SpaceAwaitsCommit extends FsError {
+  constructor() {
+    super(Errno.ENOSPC, 'no free blocks before the next commit');
+    this.name = 'SpaceAwaitsCommit';
+  }
+}

@@ -62,9 +62,26 @@ export const SUPERBLOCK = Object.freeze({
   s_checksum_type: 0x175,
   s_kbytes_written: 0x178,
   s_error_count: 0x194,
+  s_first_error_time: 0x198,
+  s_first_error_ino: 0x19c,
+  s_first_error_block: 0x1a0,
+  s_first_error_func: 0x1a8,
+  s_first_error_line: 0x1c8,
+  s_last_error_time: 0x1cc,
+  s_last_error_ino: 0x1d0,
+  s_last_error_line: 0x1d4,
+  s_last_error_block: 0x1d8,
+  s_last_error_func: 0x1e0,
+  s_mount_opts: 0x200,
   s_overhead_clusters: 0x248,
   s_backup_bgs: 0x24c,
   s_checksum_seed: 0x270,
+  s_wtime_hi: 0x274,
+  s_mtime_hi: 0x275,
+  s_first_error_time_hi: 0x278,
+  s_last_error_time_hi: 0x279,
+  s_first_error_errcode: 0x27a,
+  s_last_error_errcode: 0x27b,
   s_orphan_file_inum: 0x280,
   s_checksum: 0x3fc,
   SIZE: 1024,
@@ -99,6 +116,9 @@ export class Superblock {
   readonly inodesPerGroup: number;
   readonly state: number;
   readonly revLevel: number;
+  /** Who may use the reserved blocks, besides root. */
+  readonly reservedUid: number;
+  readonly reservedGid: number;
   readonly firstInode: number;
   readonly inodeSizeBytes: number;
   readonly compat: number;
@@ -122,9 +142,18 @@ export class Superblock {
   readonly logGroupsPerFlex: number;
   readonly checksumType: number;
   readonly overheadClusters: number;
+  /** i_extra_isize that inodes must and that new ones should have. */
+  readonly minExtraSize: number;
+  readonly wantExtraSize: number;
   /** The two groups that hold superblock backups under sparse_super2. */
   readonly backupGroups: readonly [number, number];
   readonly checksumSeedField: number;
+  readonly orphanFileInode: number;
+  /** What to do about errors unless a mount option says so: 1 continue, 2 read-only, 3 panic. */
+  readonly errorsBehaviour: number;
+  readonly creatorOs: number;
+  readonly mmpBlock: number;
+  readonly mmpIntervalSec: number;
   readonly checksum: number;
 
   constructor(view: DataView, at: number) {
@@ -151,6 +180,8 @@ export class Superblock {
     this.inodesPerGroup = u32(o.s_inodes_per_group);
     this.state = u16(o.s_state);
     this.revLevel = u32(o.s_rev_level);
+    this.reservedUid = u16(o.s_def_resuid);
+    this.reservedGid = u16(o.s_def_resgid);
     this.firstInode = this.revLevel === 0 ? 11 : u32(o.s_first_ino);
     this.inodeSizeBytes = this.revLevel === 0 ? 128 : u16(o.s_inode_size);
     this.compat = u32(o.s_feature_compat);
@@ -171,8 +202,15 @@ export class Superblock {
     this.logGroupsPerFlex = u8(view, at + o.s_log_groups_per_flex);
     this.checksumType = u8(view, at + o.s_checksum_type);
     this.overheadClusters = u32(o.s_overhead_clusters);
+    this.minExtraSize = u16(o.s_min_extra_isize);
+    this.wantExtraSize = u16(o.s_want_extra_isize);
     this.backupGroups = [u32(o.s_backup_bgs), u32(o.s_backup_bgs + 4)];
     this.checksumSeedField = u32(o.s_checksum_seed);
+    this.orphanFileInode = u32(o.s_orphan_file_inum);
+    this.errorsBehaviour = u16(o.s_errors);
+    this.creatorOs = u32(o.s_creator_os);
+    this.mmpBlock = u32(o.s_mmp_block + 4) * 2 ** 32 + u32(o.s_mmp_block);
+    this.mmpIntervalSec = u16(o.s_mmp_interval);
     this.checksum = u32(o.s_checksum);
   }
 
