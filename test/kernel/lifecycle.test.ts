@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -432,7 +433,10 @@ test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves no
 
 test("the service starts and serves under its unit's system call filter", async () => {
   const user = [...nobody, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'];
-  const service = await Ext4Service.start(room, [...user, compiledTool('deny-privileged')]);
+  const fuse4fs = programsForEverybody();
+  const filter = `${room.path('bin')}/deny-privileged`;
+  copyFileSync(compiledTool('deny-privileged'), filter);
+  const service = await Ext4Service.start(room, [...user, filter], fuse4fs);
   try {
     const mountPoint = room.mountPoint();
     run(program('fuservicemount'), [image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
