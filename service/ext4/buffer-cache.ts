@@ -16,6 +16,8 @@ export class CachedBlock {
   ownerGeneration = 0;
   /** Newest transaction that has changed the block and is not checkpointed; 0 when the device's copy is current. */
   transaction = 0;
+  /** Newest committed transaction that has a copy of the block in the log, until the block is checkpointed; else 0. */
+  committedIn = 0;
   /** The block was freed by `transaction`: its content is of no use once that has committed. */
   forgotten = false;
   /** The handle that has last kept the block's content for undoing. */
@@ -44,6 +46,7 @@ export const BlockCheck = Object.freeze({
   GROUP_DESCRIPTORS: 32,
   /** Not a verification: the block's names are as they were when a listing sorted them. */
   SORTED_NAMES: 64,
+  INODE_BITMAP: 128,
 });
 
 /**
@@ -239,7 +242,7 @@ export class BufferCache {
   }
 }
 
-/** `transaction` and `held` are the journal's business. */
+/** `transaction`, `committedIn`, `forgotten` and `held` are the journal's business. */
 function resetBlock(block: CachedBlock, blockNr: number): void {
   block.blockNr = blockNr;
   block.checked = 0;

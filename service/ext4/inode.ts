@@ -36,6 +36,20 @@ export class Inode {
   /** Device number of device files. */
   rdevMajor = 0;
   rdevMinor = 0;
+  /** i_version: counts changes; in attribute inodes a part of the reference count. Two halves of 32 bits. */
+  versionLow = 0;
+  versionHigh = 0;
+  /** i_dtime: when the inode was deleted, or, while it is on the orphan list, the number of the next orphan. */
+  dtime = 0;
+
+  /** Newest transaction that changed the inode in any way; at least that of its table block after a reading. */
+  changedIn = 0;
+  /** The same for changes of anything but times: what fdatasync must see committed. */
+  dataChangedIn = 0;
+  /** The handle in which the inode was last declared as modified (see `InodeTable`). */
+  modifiedIn = 0;
+  /** For directories: the group that took the last inode which had no room near the directory; -1 for none. */
+  overflowGroup = -1;
 
   constructor(ino: number) {
     this.ino = ino;
@@ -61,6 +75,41 @@ export class Inode {
   get blocks512(): number {
     if (!this.isRegular || !this.hasFlag(InodeFlag.INLINE_DATA)) return this.allocatedBlocks512;
     return this.allocatedBlocks512 + Math.ceil(this.sizeBytes / 512);
+  }
+
+  /** Takes over everything but the number. */
+  copyFrom(other: Inode): void {
+    this.tableBlock = other.tableBlock;
+    this.tableOffset = other.tableOffset;
+    this.mode = other.mode;
+    this.uid = other.uid;
+    this.gid = other.gid;
+    this.sizeBytes = other.sizeBytes;
+    this.linksCount = other.linksCount;
+    this.allocatedBlocks512 = other.allocatedBlocks512;
+    this.flags = other.flags;
+    this.generation = other.generation;
+    this.xattrBlock = other.xattrBlock;
+    this.extraSizeBytes = other.extraSizeBytes;
+    this.atimeSec = other.atimeSec;
+    this.atimeNsec = other.atimeNsec;
+    this.mtimeSec = other.mtimeSec;
+    this.mtimeNsec = other.mtimeNsec;
+    this.ctimeSec = other.ctimeSec;
+    this.ctimeNsec = other.ctimeNsec;
+    this.crtimeSec = other.crtimeSec;
+    this.crtimeNsec = other.crtimeNsec;
+    this.hasCrtime = other.hasCrtime;
+    this.projectId = other.projectId;
+    this.rdevMajor = other.rdevMajor;
+    this.rdevMinor = other.rdevMinor;
+    this.versionLow = other.versionLow;
+    this.versionHigh = other.versionHigh;
+    this.dtime = other.dtime;
+    this.changedIn = other.changedIn;
+    this.dataChangedIn = other.dataChangedIn;
+    this.modifiedIn = other.modifiedIn;
+    this.overflowGroup = other.overflowGroup;
   }
 
   hasFlag(flag: number): boolean {

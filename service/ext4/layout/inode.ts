@@ -36,15 +36,20 @@ export const INODE = Object.freeze({
 
 /** i_flags bits. */
 export const InodeFlag = Object.freeze({
+  SECRM: 0x1,
+  UNRM: 0x2,
+  COMPR: 0x4,
   SYNC: 0x8,
   IMMUTABLE: 0x10,
   APPEND: 0x20,
   NODUMP: 0x40,
   NOATIME: 0x80,
   COMPRESSED: 0x200,
+  NOCOMPR: 0x400,
   ENCRYPT: 0x800,
   INDEX: 0x1000,
   JOURNAL_DATA: 0x4000,
+  NOTAIL: 0x8000,
   DIRSYNC: 0x10000,
   TOPDIR: 0x20000,
   HUGE_FILE: 0x40000,
@@ -70,4 +75,12 @@ export const FileType = Object.freeze({
 });
 
 /** Inode numbers with a fixed meaning. */
-export const SpecialInode = Object.freeze({ ROOT: 2, USER_QUOTA: 3, GROUP_QUOTA: 4, RESIZE: 7, JOURNAL: 8 });
+export const SpecialInode = Object.freeze({
+  ROOT: 2,
+  USER_QUOTA: 3,
+  GROUP_QUOTA: 4,
+  /** Belongs to old boot loaders; has no links. */
+  BOOT_LOADER: 5,
+  RESIZE: 7,
+  JOURNAL: 8,
+});
