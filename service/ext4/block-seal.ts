@@ -1,13 +1,21 @@
 import { BlockRole, type CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
+import { sealDirectoryLeaf } from './directory-leaf-write.ts';
+import { sealIndexBlock } from './htree-node-write.ts';
 
 /**
  * Makes the checksum of a changed block, according to its role. The journal calls this once per block and
  * transaction, when it takes the block's content for the log. May change nothing but this block's own bytes.
  */
-export function sealBlock(_ctx: Ext4Context, block: CachedBlock): void {
+export function sealBlock(ctx: Ext4Context, block: CachedBlock): void {
   switch (block.role) {
     case BlockRole.PLAIN:
+      return;
+    case BlockRole.DIRECTORY_LEAF:
+      sealDirectoryLeaf(ctx, block);
+      return;
+    case BlockRole.HTREE_NODE:
+      sealIndexBlock(ctx, block);
       return;
   }
 }

@@ -19,7 +19,7 @@ import { DIRENT, direntInode, direntNameLen, direntRecLen, direntSize, INLINE_DI
 import { INODE } from './layout/inode.ts';
 
 /** rec_len is taken as it is: an area is far below 64 KiB. */
-const PLAIN_REC_LEN = 0;
+export const PLAIN_REC_LEN = 0;
 const DOT = 0x2e;
 const DOTS = Uint8Array.of(DOT, DOT);
 const DOTDOT_COOKIE = direntSize(1);
@@ -49,6 +49,29 @@ export class InlineAreas {
     verifyArea(ctx, dir, block, this.secondStart, this.secondEnd);
     return block;
   }
+
+  /** Offset of the entry with the name in name[start, end), -1 when there is none. "." and ".." have no entries. */
+  find(block: CachedBlock, name: Uint8Array, start: number, end: number): number {
+    const at = findInArea(block, this.firstStart, this.firstEnd, name, start, end);
+    return at < 0 ? findInArea(block, this.secondStart, this.secondEnd, name, start, end) : at;
+  }
+}
+
+function findInArea(
+  block: CachedBlock,
+  areaStart: number,
+  areaEnd: number,
+  name: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  const { bytes, view } = block;
+  const nameLen = end - start;
+  for (let at = areaStart; at < areaEnd; at += direntRecLen(view, at, PLAIN_REC_LEN)) {
+    if (direntNameLen(view, at) !== nameLen || direntInode(view, at) === 0) continue;
+    if (isNamed(bytes, at, name, start, end)) return at;
+  }
+  return -1;
 }
 
 const areas = new InlineAreas();
@@ -78,26 +101,8 @@ export function findInInlineDirectory(
   const block = areas.open(ctx, dir);
   if (end - start === 1 && name[start] === DOT) return dir.ino;
   if (end - start === 2 && name[start] === DOT && name[start + 1] === DOT) return areas.parent;
-  const ino = findInArea(block, areas.firstStart, areas.firstEnd, name, start, end);
-  return ino === 0 ? findInArea(block, areas.secondStart, areas.secondEnd, name, start, end) : ino;
-}
-
-function findInArea(
-  block: CachedBlock,
-  areaStart: number,
-  areaEnd: number,
-  name: Uint8Array,
-  start: number,
-  end: number,
-): number {
-  const { bytes, view } = block;
-  const nameLen = end - start;
-  for (let at = areaStart; at < areaEnd; at += direntRecLen(view, at, PLAIN_REC_LEN)) {
-    if (direntNameLen(view, at) !== nameLen || !isNamed(bytes, at, name, start, end)) continue;
-    const ino = direntInode(view, at);
-    if (ino !== 0) return ino;
-  }
-  return 0;
+  const at = areas.find(block, name, start, end);
+  return at < 0 ? 0 : direntInode(block.view, at);
 }
 
 export function readInlineDirectory(
