@@ -57,12 +57,13 @@ export interface Addon {
   discardRange(fd: number, offsetBytes: number, lengthBytes: number, completion: (errno: number) => void): void;
   alignedBuffer(bytes: number): Uint8Array;
 
-  // fuse_channel.cc, data_pump.cc, fuse_ioctl.cc
+  // fuse_channel.cc, data_pump.cc, write_pump.cc, fuse_ioctl.cc
   FuseChannel: new (
     fd: number,
     requestBytes: number,
     replyBytes: number,
     spinMicroseconds: number,
+    requestBuffers: number,
   ) => RawFuseChannel;
   DataPump: new (
     channelFd: number,
@@ -71,6 +72,13 @@ export interface Addon {
     threads: number,
     maxReadBytes: number,
   ) => RawDataPump;
+  WritePump: new (
+    channelFd: number,
+    deviceFd: number,
+    alignment: number,
+    threads: number,
+    onCompleted: () => void,
+  ) => RawWritePump;
   fuseIomapGrant(fd: number): number;
   fuseIomapSupport(fd: number): number;
   fuseCloneDevice(fd: number, sessionFd: number): number;
@@ -117,19 +125,19 @@ export interface Addon {
 
 export interface RawFuseChannel {
   /**
-   * Memory the next request is read into; the payload of a WRITE (80 bytes in) is page aligned. Stays valid
-   * after `close`.
+   * Memory for requests; the payload of a WRITE (80 bytes in) is page aligned. Stays valid after `close`. Costs
+   * nothing where it was never touched.
    */
-  readonly request: Uint8Array;
+  readonly requests: readonly Uint8Array[];
   /** Memory replies are written from, page aligned. Stays valid after `close`. */
   readonly reply: Uint8Array;
   /**
-   * Writes the first `replyLength` bytes of `reply` (nothing when 0), then reads the next request.
-   * Returns its length, 0 when none is waiting, or a negative errno of the write or the read (ENODEV:
+   * Writes the first `replyLength` bytes of `reply` (nothing when 0), then reads the next request into
+   * `requests[buffer]`. Returns its length, 0 when none is waiting, or a negative errno of the write or the read (ENODEV:
    * unmounted, EINVAL: the kernel refused the reply, EBADF: closed). A reply the kernel no longer wants
    * (ENOENT) is dropped silently.
    */
-  exchange(replyLength: number): number;
+  exchange(replyLength: number, buffer: number): number;
   /** Writes a message outside the request/reply exchange. 0 or negative errno. */
   send(bytes: Uint8Array, length: number): number;
   /**
@@ -150,6 +158,23 @@ export interface RawDataPump {
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
   readonly inFlight: number;
   /** Waits for the requests under way, then ends the threads. `replyRead` throws from then on. */
+  close(): void;
+}
+
+export interface RawWritePump {
+  /**
+   * Writes `bytes` from `start` on to `count` (device offset, length) pairs. Returns 0 or a positive errno when it was
+   * quicker to do it here, or -1: then a pool thread does it, `bytes` must stay as they are and be kept, and the end
+   * is reported under `token` by `takeCompleted`.
+   */
+  write(token: number, bytes: Uint8Array, start: number, segments: Float64Array, count: number): number;
+  /** Fills `into` with (token, errno) pairs of writes that have ended, and returns how many pairs. */
+  takeCompleted(into: Float64Array): number;
+  /** Blocks until a write has ended that was not taken yet; returns at once when none is under way. */
+  wait(): void;
+  /** Writes that `takeCompleted` has not reported yet. */
+  readonly inFlight: number;
+  /** Waits for the writes under way, then ends the threads. `write` throws from then on. */
   close(): void;
 }
 

@@ -1,5 +1,5 @@
 import { Errno } from '../shared/errno.ts';
-import { addon, type RawDataPump, type RawFuseChannel } from './addon.ts';
+import { addon, type RawDataPump, type RawFuseChannel, type RawWritePump } from './addon.ts';
 import { check } from './check.ts';
 import { setNonBlocking } from './descriptor.ts';
 
@@ -8,16 +8,18 @@ export type FuseChannel = RawFuseChannel;
 
 /**
  * Takes over `fd` (it is made nonblocking and closed by `close`). Sizes are bytes. After a reply, `exchange`
- * waits up to `spinMicroseconds` for the next request, as long as that often pays off.
+ * waits up to `spinMicroseconds` for the next request, as long as that often pays off. More than one request buffer
+ * is for keeping requests while others are read.
  */
 export function openFuseChannel(
   fd: number,
   requestBytes: number,
   replyBytes: number,
   spinMicroseconds: number,
+  requestBuffers = 1,
 ): FuseChannel {
   setNonBlocking(fd, true);
-  return new addon.FuseChannel(fd, requestBytes, replyBytes, spinMicroseconds);
+  return new addon.FuseChannel(fd, requestBytes, replyBytes, spinMicroseconds, requestBuffers);
 }
 
 /** Threads that answer READ requests from the device. See RawDataPump for the contract. */
@@ -35,6 +37,20 @@ export function openDataPump(
   maxReadBytes: number,
 ): DataPump {
   return new addon.DataPump(channelFd, deviceFd, alignmentBytes, threads, maxReadBytes);
+}
+
+/** Threads that write file data. See RawWritePump for the contract. */
+export type WritePump = RawWritePump;
+
+/** As `openDataPump`. `onCompleted` is called on the main thread when writes have ended. */
+export function openWritePump(
+  channelFd: number,
+  deviceFd: number,
+  alignmentBytes: number,
+  threads: number,
+  onCompleted: () => void,
+): WritePump {
+  return new addon.WritePump(channelFd, deviceFd, alignmentBytes, threads, onCompleted);
 }
 
 /**

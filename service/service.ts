@@ -133,7 +133,13 @@ function fuseSession(
     warn: (text) => log.limitedError(text),
   });
   const trace = options.debug || options.traceOperations;
-  const fuse = new Session(channel, operations, { posixAcl: options.acl, trace, log });
+  const fuse = new Session(channel, operations, {
+    posixAcl: options.acl,
+    writable: false,
+    writebackCache: false,
+    trace,
+    log,
+  });
   const close = (): void => {
     pump.close();
     channel.close();

@@ -26,6 +26,12 @@ export const u64ne = (view: DataView, at: number): number =>
     ? view.getUint32(at + 4, true) * TWO_POW_32 + view.getUint32(at, true)
     : view.getUint32(at, false) * TWO_POW_32 + view.getUint32(at + 4, false);
 
+/** Signed; rounded beyond 2^53 on either side. */
+export const i64ne = (view: DataView, at: number): number =>
+  HOST_IS_LITTLE_ENDIAN
+    ? view.getInt32(at + 4, true) * TWO_POW_32 + view.getUint32(at, true)
+    : view.getInt32(at, false) * TWO_POW_32 + view.getUint32(at + 4, false);
+
 /** The halves of a 64-bit field that may use all its bits, or that nobody counts with. */
 export const u64neLow = (view: DataView, at: number): number => u32ne(view, HOST_IS_LITTLE_ENDIAN ? at : at + 4);
 export const u64neHigh = (view: DataView, at: number): number => u32ne(view, HOST_IS_LITTLE_ENDIAN ? at + 4 : at);

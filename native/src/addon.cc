@@ -16,6 +16,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterMountGuard(env, exports);
   RegisterSeqpacket(env, exports);
   RegisterSocket(env, exports);
+  RegisterWritePump(env, exports);
   return exports;
 }
 

@@ -1,17 +1,23 @@
 // JavaScript's handle on the threads that answer READ requests: it maps, they move the bytes.
 #include <linux/fuse.h>
+#include <poll.h>
 
 #include <memory>
 
 #include "arguments.h"
-#include "read_pool.h"
+#include "read_transfer.h"
 #include "registration.h"
+#include "transfer_pool.h"
 
 namespace {
 
 constexpr double kMaxAlignment = 65536;
 constexpr double kMaxThreads = 64;
 constexpr double kMaxReadLimit = 1 << 26;
+/** Up to here a read from the device costs less than waking a thread for it and being woken again. */
+constexpr size_t kMaxInlineBytes = 16 * 1024;
+
+using ReadPool = TransferPool<ReadTransfer>;
 
 class DataPump : public Napi::ObjectWrap<DataPump> {
  public:
@@ -28,7 +34,7 @@ class DataPump : public Napi::ObjectWrap<DataPump> {
   Napi::Value ReplyRead(const Napi::CallbackInfo& info);
   Napi::Value InFlight(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
-  bool Fill(ReadRequest* request, const double* segments, size_t count) const;
+  bool WorthServingHere(const ReadRequest& request) const;
   void Release();
 
   size_t maxReadBytes_ = 0;
@@ -54,30 +60,15 @@ DataPump::DataPump(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info
     Napi::RangeError::New(env_, "DataPump: out of memory").ThrowAsJavaScriptException();
     return;
   }
-  pool_ = std::make_unique<ReadPool>(route, threads);
+  pool_ = std::make_unique<ReadPool>(route, threads, "fuse4fs-read");
   napi_add_env_cleanup_hook(env_, CloseAtExit, pool_.get());
 }
 
-/** Copies the segments, neighbours joined. False when one is malformed or all together exceed the limit. */
-bool DataPump::Fill(ReadRequest* request, const double* segments, size_t count) const {
-  constexpr double kMaxOffset = 9007199254740991.0;
-  for (size_t i = 0; i < count; i++) {
-    const double offset = segments[2 * i];
-    const double length = segments[2 * i + 1];
-    if (!(offset >= -1 && offset <= kMaxOffset && length >= 1 && length <= static_cast<double>(maxReadBytes_)))
-      return false;
-    const Segment segment = {static_cast<int64_t>(offset), static_cast<size_t>(length)};
-    if (static_cast<double>(segment.offset) != offset || static_cast<double>(segment.length) != length) return false;
-    request->totalBytes += segment.length;
-    if (request->totalBytes > maxReadBytes_) return false;
-    Segment* last = request->segments.empty() ? nullptr : &request->segments.back();
-    const bool bothZeros = last != nullptr && last->offset == Segment::kZeros && segment.offset == Segment::kZeros;
-    const bool adjacent = last != nullptr && last->offset != Segment::kZeros &&
-                          last->offset + static_cast<int64_t>(last->length) == segment.offset;
-    if (bothZeros || adjacent) last->length += segment.length;
-    else request->segments.push_back(segment);
-  }
-  return true;
+/** A small read with nothing beside it that it could hold up: neither other reads nor waiting requests. */
+bool DataPump::WorthServingHere(const ReadRequest& request) const {
+  if (request.totalBytes > kMaxInlineBytes || pool_->InFlight() != 0) return false;
+  pollfd channel = {pool_->route().channelFd, POLLIN, 0};
+  return poll(&channel, 1, 0) == 0;
 }
 
 Napi::Value DataPump::ReplyRead(const Napi::CallbackInfo& info) {
@@ -94,12 +85,14 @@ Napi::Value DataPump::ReplyRead(const Napi::CallbackInfo& info) {
   }
   ReadRequest* request = pool_->Take();
   request->unique = uniqueHigh << 32 | uniqueLow;
-  if (!Fill(request, segments, count)) {
+  request->totalBytes = AppendSegments(&request->segments, segments, count, Segment::kZeros, maxReadBytes_);
+  if (request->totalBytes == 0 && count > 0) {
     pool_->Discard(request);
     args.Reject("segments", "pairs of offset (-1 or more) and length (1 or more), within maxReadBytes");
     return args.Thrown();
   }
-  pool_->Submit(request);
+  if (WorthServingHere(*request)) pool_->ServeHere(request);
+  else pool_->Submit(request);
   return env_.Undefined();
 }
 

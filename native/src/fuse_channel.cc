@@ -3,6 +3,9 @@
 #include <linux/fuse.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "aligned_memory.h"
 #include "arguments.h"
 #include "readable_watcher.h"
@@ -13,9 +16,11 @@
 namespace {
 
 constexpr size_t kPageBytes = 4096;
-/** What precedes the payload of a WRITE request. The request buffer starts so that the payload is page aligned. */
+/** What precedes the payload of a WRITE request. Request buffers start so that the payload is page aligned. */
 constexpr size_t kWriteHeaderBytes = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 static_assert(kWriteHeaderBytes == 80);
+constexpr size_t kBufferStart = kPageBytes - kWriteHeaderBytes;
+constexpr double kMaxRequestBuffers = 64;
 /** The kernel refuses smaller read buffers, whatever was negotiated. */
 constexpr double kMinRequestBytes = FUSE_MIN_READ_BUFFER;
 constexpr double kMaxBufferBytes = 1 << 28;
@@ -38,14 +43,14 @@ class FuseChannel : public Napi::ObjectWrap<FuseChannel> {
   Napi::Value Start(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   long Write(const uint8_t* bytes, size_t length);
-  long ReadRequest();
+  long ReadRequest(uint8_t* into);
   void Release();
 
   int fd_ = -1;
-  uint8_t* request_ = nullptr;
   size_t requestBytes_ = 0;
   size_t replyBytes_ = 0;
-  std::shared_ptr<AlignedMemory> requestMemory_;
+  /** The buffers begin `kBufferStart` bytes in. */
+  std::vector<std::shared_ptr<AlignedMemory>> requestMemory_;
   std::shared_ptr<AlignedMemory> replyMemory_;
   SpinWait spin_{0};
   ReadableWatcher* watcher_ = nullptr;
@@ -56,19 +61,21 @@ FuseChannel::FuseChannel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const int fd = args.Descriptor(0, "fd");
   requestBytes_ = static_cast<size_t>(args.Integer(1, "requestBytes", kMinRequestBytes, kMaxBufferBytes));
   replyBytes_ = static_cast<size_t>(args.Integer(2, "replyBytes", sizeof(fuse_out_header), kMaxBufferBytes));
+  const auto buffers = static_cast<size_t>(args.Integer(4, "requestBuffers", 1, kMaxRequestBuffers));
   spin_ = SpinWait(1000 * static_cast<int64_t>(args.Integer(3, "spinMicroseconds", 0, kMaxSpinMicroseconds)));
   if (args.Invalid()) return;
-  requestMemory_ = AlignedMemory::Allocate(kPageBytes + requestBytes_);
+  for (size_t i = 0; i < buffers; i++) requestMemory_.push_back(AlignedMemory::Allocate(kPageBytes + requestBytes_));
   replyMemory_ = AlignedMemory::Allocate(replyBytes_);
-  if (requestMemory_ == nullptr || replyMemory_ == nullptr) {
+  if (replyMemory_ == nullptr || std::count(requestMemory_.begin(), requestMemory_.end(), nullptr) > 0) {
     Napi::RangeError::New(info.Env(), "FuseChannel: out of memory").ThrowAsJavaScriptException();
     return;
   }
-  const size_t start = kPageBytes - kWriteHeaderBytes;
-  request_ = requestMemory_->data() + start;
+  auto requests = Napi::Array::New(info.Env(), buffers);
+  for (uint32_t i = 0; i < buffers; i++)
+    requests.Set(i, Uint8ArrayOver(info.Env(), requestMemory_[i], kBufferStart, requestBytes_));
   auto self = info.This().As<Napi::Object>();
   self.DefineProperties({
-      Napi::PropertyDescriptor::Value("request", Uint8ArrayOver(info.Env(), requestMemory_, start, requestBytes_)),
+      Napi::PropertyDescriptor::Value("requests", requests),
       Napi::PropertyDescriptor::Value("reply", Uint8ArrayOver(info.Env(), replyMemory_, 0, replyBytes_)),
   });
   fd_ = fd;
@@ -80,9 +87,9 @@ long FuseChannel::Write(const uint8_t* bytes, size_t length) {
   return written < 0 ? written : 0;
 }
 
-long FuseChannel::ReadRequest() {
+long FuseChannel::ReadRequest(uint8_t* into) {
   for (;;) {
-    const long length = OrErrno(read(fd_, request_, requestBytes_));
+    const long length = OrErrno(read(fd_, into, requestBytes_));
     if (length >= 0) return length;
     if (length == -EAGAIN) return 0;
     // ENOENT: this request was interrupted while it was handed over; the next one may be fine.
@@ -94,6 +101,8 @@ Napi::Value FuseChannel::Exchange(const Napi::CallbackInfo& info) {
   Arguments args(info, "exchange");
   const auto replyLength =
       static_cast<size_t>(args.Integer(0, "replyLength", 0, static_cast<double>(replyBytes_)));
+  const auto buffer =
+      static_cast<size_t>(args.Integer(1, "buffer", 0, static_cast<double>(requestMemory_.size()) - 1));
   if (args.Invalid()) return args.Thrown();
   if (fd_ < 0) return NumberOf(args.Env(), -EBADF);
   if (replyLength > 0) {
@@ -101,8 +110,9 @@ Napi::Value FuseChannel::Exchange(const Napi::CallbackInfo& info) {
     // ENOENT: the requester was interrupted and does not wait for this reply any more.
     if (failure < 0 && failure != -ENOENT) return NumberOf(args.Env(), failure);
   }
-  long length = ReadRequest();
-  if (length == 0 && replyLength > 0) length = spin_.Until([this] { return ReadRequest(); });
+  uint8_t* into = requestMemory_[buffer]->data() + kBufferStart;
+  long length = ReadRequest(into);
+  if (length == 0 && replyLength > 0) length = spin_.Until([&] { return ReadRequest(into); });
   return NumberOf(args.Env(), length);
 }
 

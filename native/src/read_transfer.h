@@ -8,20 +8,18 @@
 #include <vector>
 
 #include "aligned_memory.h"
-
-/** A stretch of the answer: bytes of the device from `offset` on, or zeros. */
-struct Segment {
-  static constexpr int64_t kZeros = -1;
-
-  int64_t offset;
-  size_t length;
-};
+#include "segment.h"
 
 struct ReadRequest {
   uint64_t unique = 0;
   size_t totalBytes = 0;
   std::vector<Segment> segments;
   ReadRequest* next = nullptr;
+
+  void Reset() {
+    segments.clear();
+    totalBytes = 0;
+  }
 };
 
 /** Where data comes from and goes to; the same for all transfers of a pump. */
@@ -36,6 +34,9 @@ struct ReadRoute {
 
 class ReadTransfer {
  public:
+  using Request = ReadRequest;
+  using Route = ReadRoute;
+
   explicit ReadTransfer(const ReadRoute& route) : route_(route) {}
 
   /** Reads what the request wants and answers it; a failure is answered with its errno. */

@@ -112,6 +112,81 @@ export const INIT_OUT = Object.freeze({
 
 export const OPEN_OUT = Object.freeze({ fh: 0, open_flags: 8, SIZE: 16 });
 
+/** FORGET. BATCH_FORGET is a count and pairs of node id and this. */
+export const FORGET_IN = Object.freeze({ nlookup: 0, SIZE: 8 });
+
+export const BATCH_FORGET_IN = Object.freeze({ count: 0, SIZE: 8 });
+
+export const FORGET_ONE = Object.freeze({ nodeid: 0, nlookup: 8, SIZE: 16 });
+
+export const SETATTR_IN = Object.freeze({
+  valid: 0,
+  fh: 8,
+  size: 16,
+  lock_owner: 24,
+  atime: 32,
+  mtime: 40,
+  ctime: 48,
+  atimensec: 56,
+  mtimensec: 60,
+  ctimensec: 64,
+  mode: 68,
+  uid: 76,
+  gid: 80,
+  SIZE: 88,
+});
+
+/** The name follows; the same holds for all structures here down to TMPFILE's. */
+export const MKNOD_IN = Object.freeze({ mode: 0, rdev: 4, umask: 8, SIZE: 16 });
+
+export const MKDIR_IN = Object.freeze({ mode: 0, umask: 4, SIZE: 8 });
+
+/** Two names follow, the old and the new one. */
+export const RENAME_IN = Object.freeze({ newdir: 0, SIZE: 8 });
+
+export const RENAME2_IN = Object.freeze({ newdir: 0, flags: 8, SIZE: 16 });
+
+export const LINK_IN = Object.freeze({ oldnodeid: 0, SIZE: 8 });
+
+/** CREATE and TMPFILE. */
+export const CREATE_IN = Object.freeze({ flags: 0, mode: 4, umask: 8, open_flags: 12, SIZE: 16 });
+
+/** The data follows. */
+export const WRITE_IN = Object.freeze({
+  fh: 0,
+  offset: 8,
+  size: 16,
+  write_flags: 20,
+  lock_owner: 24,
+  flags: 32,
+  SIZE: 40,
+});
+
+/** Also the answer to COPY_FILE_RANGE. */
+export const WRITE_OUT = Object.freeze({ size: 0, SIZE: 8 });
+
+/** FSYNC and FSYNCDIR. */
+export const FSYNC_IN = Object.freeze({ fh: 0, fsync_flags: 8, SIZE: 16 });
+
+/** Name and value follow. setxattr_flags and what pads it exist when SETXATTR_EXT was agreed on. */
+export const SETXATTR_IN = Object.freeze({ size: 0, flags: 4, setxattr_flags: 8, SIZE_COMPAT: 8, SIZE: 16 });
+
+export const FALLOCATE_IN = Object.freeze({ fh: 0, offset: 8, length: 16, mode: 24, SIZE: 32 });
+
+/** Since 7.28 and, as COPY_FILE_RANGE_64 with an answer of 64 bits, 7.45. */
+export const COPY_FILE_RANGE_IN = Object.freeze({
+  fh_in: 0,
+  off_in: 8,
+  nodeid_out: 16,
+  fh_out: 24,
+  off_out: 32,
+  len: 40,
+  flags: 48,
+  SIZE: 56,
+});
+
+export const COPY_FILE_RANGE_OUT = Object.freeze({ bytes_copied: 0, SIZE: 8 });
+
 /** READ, READDIR and READDIRPLUS. */
 export const READ_IN = Object.freeze({ fh: 0, offset: 8, size: 16, read_flags: 20, SIZE: 40 });
 
@@ -154,23 +229,58 @@ export const IOCTL_OUT = Object.freeze({ result: 0, flags: 4, in_iovs: 8, out_io
 export const InitFlag = Object.freeze({
   ASYNC_READ: 2 ** 0,
   EXPORT_SUPPORT: 2 ** 4,
+  /** A WRITE may be longer than a page. */
+  BIG_WRITES: 2 ** 5,
+  /** The server applies the umask, or the parent's default ACL instead of it. */
+  DONT_MASK: 2 ** 6,
   HAS_IOCTL_DIR: 2 ** 11,
   DO_READDIRPLUS: 2 ** 13,
   /** READDIRPLUS for the start of a directory and where names are looked up, plain READDIR elsewhere. */
   READDIRPLUS_AUTO: 2 ** 14,
   ASYNC_DIO: 2 ** 15,
+  /** Writes gather in the page cache; size, mtime and ctime of regular files are the kernel's to say. */
+  WRITEBACK_CACHE: 2 ** 16,
   NO_OPEN_SUPPORT: 2 ** 17,
   PARALLEL_DIROPS: 2 ** 18,
   POSIX_ACL: 2 ** 20,
   MAX_PAGES: 2 ** 22,
   CACHE_SYMLINKS: 2 ** 23,
   NO_OPENDIR_SUPPORT: 2 ** 24,
+  /** The server takes suid and sgid from files that are written, truncated or given away, as told by flags. */
+  HANDLE_KILLPRIV_V2: 2 ** 28,
+  /** SETXATTR comes with flags. */
+  SETXATTR_EXT: 2 ** 29,
   /** Both sides look at the second flag word, whose bits count from 32 on. */
   INIT_EXT: 2 ** 30,
 });
 
 /** Bits of an OPEN or OPENDIR reply. */
 export const OpenFlag = Object.freeze({ KEEP_CACHE: 2 ** 1, CACHE_DIR: 2 ** 3 });
+
+/** Bits of SETATTR's `valid`: which fields of it count. */
+export const SetattrValid = Object.freeze({
+  MODE: 2 ** 0,
+  UID: 2 ** 1,
+  GID: 2 ** 2,
+  SIZE: 2 ** 3,
+  ATIME: 2 ** 4,
+  MTIME: 2 ** 5,
+  ATIME_NOW: 2 ** 7,
+  MTIME_NOW: 2 ** 8,
+  CTIME: 2 ** 10,
+  KILL_SUIDGID: 2 ** 11,
+});
+
+/** Bits of a WRITE's write_flags. */
+export const WriteFlag = Object.freeze({
+  /** From the page cache, some time after write(2). */
+  CACHE: 2 ** 0,
+  KILL_SUIDGID: 2 ** 2,
+});
+
+export const FsyncFlag = Object.freeze({ DATA_ONLY: 1 });
+
+export const SetxattrFlag = Object.freeze({ ACL_KILL_SGID: 1 });
 
 /** Request codes. Numbers missing here are answered ENOSYS. */
 export const Opcode = Object.freeze({

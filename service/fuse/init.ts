@@ -10,6 +10,15 @@ export interface Connection {
   readonly flags: number;
 }
 
+/** What a connection shall be able to do. */
+export interface ConnectionWishes {
+  /** Let the kernel enforce POSIX ACLs. */
+  readonly posixAcl: boolean;
+  readonly writable: boolean;
+  /** Let the kernel gather writes before it sends them. */
+  readonly writebackCache: boolean;
+}
+
 /** How an INIT request was taken. The reply is complete in the first two cases. */
 export type InitOutcome =
   | { readonly kind: 'agreed'; readonly connection: Connection }
@@ -32,6 +41,10 @@ const IMPLEMENTED =
   InitFlag.NO_OPENDIR_SUPPORT |
   InitFlag.INIT_EXT;
 
+/** What a file system that can be written does in addition. */
+const IMPLEMENTED_FOR_WRITING =
+  InitFlag.BIG_WRITES | InitFlag.DONT_MASK | InitFlag.HANDLE_KILLPRIV_V2 | InitFlag.SETXATTR_EXT;
+
 /** Pages of the largest READ: 1 MiB of 4 KiB pages, the kernel's default limit. */
 const PAGES_MAX = 256;
 const PAGE_BYTES = 4096;
@@ -49,8 +62,14 @@ const READ_AHEAD_BYTES = 2 * 2 ** 20;
 const BACKGROUND_MAX = 64;
 const CONGESTION_THRESHOLD = 48;
 
-/** Answers INIT. `posixAcl` asks the kernel to check POSIX ACLs for us. */
-export function negotiate(request: Request, reply: Reply, posixAcl: boolean): InitOutcome {
+function implementedFlags(wishes: ConnectionWishes): number {
+  let flags = wishes.posixAcl ? IMPLEMENTED | InitFlag.POSIX_ACL : IMPLEMENTED;
+  if (wishes.writable) flags |= IMPLEMENTED_FOR_WRITING;
+  return wishes.writable && wishes.writebackCache ? flags | InitFlag.WRITEBACK_CACHE : flags;
+}
+
+/** Answers INIT. */
+export function negotiate(request: Request, reply: Reply, wishes: ConnectionWishes): InitOutcome {
   const major = request.u32(INIT_IN.major);
   const minor = request.u32(INIT_IN.minor);
   if (major > ProtocolVersion.MAJOR) {
@@ -61,8 +80,7 @@ export function negotiate(request: Request, reply: Reply, posixAcl: boolean): In
     return refused(`the kernel speaks FUSE ${major}.${minor}, at least 7.${ProtocolVersion.MINOR_MIN} is needed`);
   }
   if (request.bodyBytes < INIT_IN.SIZE) return refused(`INIT with a body of ${request.bodyBytes} bytes`);
-  const implemented = posixAcl ? IMPLEMENTED | InitFlag.POSIX_ACL : IMPLEMENTED;
-  const flags = request.u32(INIT_IN.flags) & implemented;
+  const flags = request.u32(INIT_IN.flags) & implementedFlags(wishes);
   const agreedMinor = Math.min(minor, ProtocolVersion.MINOR_MAX);
   const at = putVersion(reply, agreedMinor);
   const view = reply.view;

@@ -1,15 +1,42 @@
 import { Errno } from '../../shared/errno.ts';
-import { ACCESS_IN, BMAP_IN, GETXATTR_IN, IOCTL_IN, LSEEK_IN, Opcode, READ_IN, STATX_IN } from './abi.ts';
+import {
+  ACCESS_IN,
+  BATCH_FORGET_IN,
+  BMAP_IN,
+  COPY_FILE_RANGE_IN,
+  CREATE_IN,
+  FALLOCATE_IN,
+  FORGET_IN,
+  FSYNC_IN,
+  GETXATTR_IN,
+  IOCTL_IN,
+  LINK_IN,
+  LSEEK_IN,
+  MKDIR_IN,
+  MKNOD_IN,
+  Opcode,
+  READ_IN,
+  RENAME_IN,
+  RENAME2_IN,
+  SETATTR_IN,
+  SETXATTR_IN,
+  STATX_IN,
+  WRITE_IN,
+} from './abi.ts';
 import type { Operations } from './operations.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
+
+/** What of a request's body is names: none of it, all the rest, or two of them. */
+export const Names = Object.freeze({ NONE: 0, ONE: 1, TWO: 2 });
 
 /** How one opcode is handled. */
 export interface OpcodeRow {
   readonly name: string;
   /** A shorter body is refused before the handler sees it. */
   readonly minBodyBytes: number;
-  /** Where the body's name starts, -1 when it has none. */
+  /** One of `Names`; they start at `nameOffset`. */
+  readonly names: number;
   readonly nameOffset: number;
   /** FORGET and BATCH_FORGET must not be answered, whatever happens. */
   readonly answered: boolean;
@@ -21,26 +48,27 @@ type Handle = OpcodeRow['handle'];
 const row = (name: string, minBodyBytes: number, handle: Handle): OpcodeRow => ({
   name,
   minBodyBytes,
-  nameOffset: -1,
+  names: Names.NONE,
+  nameOffset: 0,
   answered: true,
   handle,
 });
 const named = (name: string, nameOffset: number, handle: Handle): OpcodeRow => ({
-  name,
-  minBodyBytes: nameOffset + 1,
+  ...row(name, nameOffset + 1, handle),
+  names: Names.ONE,
   nameOffset,
-  answered: true,
-  handle,
 });
-const forgotten = (name: string): OpcodeRow => ({
-  name,
-  minBodyBytes: 0,
-  nameOffset: -1,
+const twiceNamed = (name: string, nameOffset: number, handle: Handle): OpcodeRow => ({
+  ...row(name, nameOffset + 1, handle),
+  names: Names.TWO,
+  nameOffset,
+});
+const unanswered = (name: string, minBodyBytes: number, handle: Handle): OpcodeRow => ({
+  ...row(name, minBodyBytes, handle),
   answered: false,
-  handle: succeed,
 });
 
-/** Nothing to do: no handles to release, nothing dirty to write, no lookup counts to drop. */
+/** Nothing to do. */
 function succeed(): number {
   return Errno.OK;
 }
@@ -50,67 +78,68 @@ function notImplemented(): number {
   return Errno.ENOSYS;
 }
 
-const modify: Handle = (operations, request, reply) => operations.modify(request, reply);
-
 const rows: readonly (readonly [number, OpcodeRow])[] = [
-  [Opcode.LOOKUP, named('LOOKUP', 0, (operations, request, reply) => operations.lookup(request, reply))],
-  [Opcode.FORGET, forgotten('FORGET')],
-  [Opcode.GETATTR, row('GETATTR', 16, (operations, request, reply) => operations.getattr(request, reply))],
-  [Opcode.SETATTR, row('SETATTR', 88, modify)],
-  [Opcode.READLINK, row('READLINK', 0, (operations, request, reply) => operations.readlink(request, reply))],
-  [Opcode.SYMLINK, row('SYMLINK', 0, modify)],
-  [Opcode.MKNOD, row('MKNOD', 16, modify)],
-  [Opcode.MKDIR, row('MKDIR', 8, modify)],
-  [Opcode.UNLINK, row('UNLINK', 0, modify)],
-  [Opcode.RMDIR, row('RMDIR', 0, modify)],
-  [Opcode.RENAME, row('RENAME', 8, modify)],
-  [Opcode.LINK, row('LINK', 8, modify)],
-  [Opcode.OPEN, row('OPEN', 8, (operations, request, reply) => operations.open(request, reply))],
-  [Opcode.READ, row('READ', READ_IN.SIZE, (operations, request, reply) => operations.read(request, reply))],
-  [Opcode.WRITE, row('WRITE', 40, modify)],
-  [Opcode.STATFS, row('STATFS', 0, (operations, request, reply) => operations.statfs(request, reply))],
+  [Opcode.LOOKUP, named('LOOKUP', 0, (ops, request, reply) => ops.lookup(request, reply))],
+  [Opcode.FORGET, unanswered('FORGET', FORGET_IN.SIZE, (ops, request, reply) => ops.forget(request, reply))],
+  [Opcode.GETATTR, row('GETATTR', 16, (ops, request, reply) => ops.getattr(request, reply))],
+  [Opcode.SETATTR, row('SETATTR', SETATTR_IN.SIZE, (ops, request, reply) => ops.setattr(request, reply))],
+  [Opcode.READLINK, row('READLINK', 0, (ops, request, reply) => ops.readlink(request, reply))],
+  [Opcode.SYMLINK, twiceNamed('SYMLINK', 0, (ops, request, reply) => ops.symlink(request, reply))],
+  [Opcode.MKNOD, named('MKNOD', MKNOD_IN.SIZE, (ops, request, reply) => ops.mknod(request, reply))],
+  [Opcode.MKDIR, named('MKDIR', MKDIR_IN.SIZE, (ops, request, reply) => ops.mkdir(request, reply))],
+  [Opcode.UNLINK, named('UNLINK', 0, (ops, request, reply) => ops.unlink(request, reply))],
+  [Opcode.RMDIR, named('RMDIR', 0, (ops, request, reply) => ops.rmdir(request, reply))],
+  [Opcode.RENAME, twiceNamed('RENAME', RENAME_IN.SIZE, (ops, request, reply) => ops.rename(request, reply))],
+  [Opcode.LINK, named('LINK', LINK_IN.SIZE, (ops, request, reply) => ops.link(request, reply))],
+  [Opcode.OPEN, row('OPEN', 8, (ops, request, reply) => ops.open(request, reply))],
+  [Opcode.READ, row('READ', READ_IN.SIZE, (ops, request, reply) => ops.read(request, reply))],
+  [Opcode.WRITE, row('WRITE', WRITE_IN.SIZE, (ops, request, reply) => ops.write(request, reply))],
+  [Opcode.STATFS, row('STATFS', 0, (ops, request, reply) => ops.statfs(request, reply))],
+  // There are no file handles to release, but for CREATE and TMPFILE, which give out the same for all.
   [Opcode.RELEASE, row('RELEASE', 24, succeed)],
-  [Opcode.FSYNC, row('FSYNC', 16, succeed)],
-  [Opcode.SETXATTR, row('SETXATTR', 8, modify)],
-  [
-    Opcode.GETXATTR,
-    named('GETXATTR', GETXATTR_IN.SIZE, (operations, request, reply) => operations.getxattr(request, reply)),
-  ],
-  [
-    Opcode.LISTXATTR,
-    row('LISTXATTR', GETXATTR_IN.SIZE, (operations, request, reply) => operations.listxattr(request, reply)),
-  ],
-  [Opcode.REMOVEXATTR, row('REMOVEXATTR', 0, modify)],
+  [Opcode.FSYNC, row('FSYNC', FSYNC_IN.SIZE, (ops, request, reply) => ops.fsync(request, reply))],
+  // The name starts behind a header whose length was negotiated.
+  [Opcode.SETXATTR, row('SETXATTR', SETXATTR_IN.SIZE_COMPAT, (ops, request, reply) => ops.setxattr(request, reply))],
+  [Opcode.GETXATTR, named('GETXATTR', GETXATTR_IN.SIZE, (ops, request, reply) => ops.getxattr(request, reply))],
+  [Opcode.LISTXATTR, row('LISTXATTR', GETXATTR_IN.SIZE, (ops, request, reply) => ops.listxattr(request, reply))],
+  [Opcode.REMOVEXATTR, named('REMOVEXATTR', 0, (ops, request, reply) => ops.removexattr(request, reply))],
   [Opcode.FLUSH, row('FLUSH', 24, notImplemented)],
   // The session itself negotiates.
   [Opcode.INIT, row('INIT', 8, notImplemented)],
-  [Opcode.OPENDIR, row('OPENDIR', 8, (operations, request, reply) => operations.opendir(request, reply))],
-  [Opcode.READDIR, row('READDIR', READ_IN.SIZE, (operations, request, reply) => operations.readdir(request, reply))],
+  [Opcode.OPENDIR, row('OPENDIR', 8, (ops, request, reply) => ops.opendir(request, reply))],
+  [Opcode.READDIR, row('READDIR', READ_IN.SIZE, (ops, request, reply) => ops.readdir(request, reply))],
   [Opcode.RELEASEDIR, row('RELEASEDIR', 24, succeed)],
-  [Opcode.FSYNCDIR, row('FSYNCDIR', 16, succeed)],
-  [Opcode.ACCESS, row('ACCESS', ACCESS_IN.SIZE, (operations, request, reply) => operations.access(request, reply))],
-  [Opcode.CREATE, row('CREATE', 16, modify)],
-  // Every request is answered at once, or by a thread that reads the device and cannot be stopped half way.
+  [Opcode.FSYNCDIR, row('FSYNCDIR', FSYNC_IN.SIZE, (ops, request, reply) => ops.fsyncdir(request, reply))],
+  [Opcode.ACCESS, row('ACCESS', ACCESS_IN.SIZE, (ops, request, reply) => ops.access(request, reply))],
+  [Opcode.CREATE, named('CREATE', CREATE_IN.SIZE, (ops, request, reply) => ops.create(request, reply))],
+  // What is answered late is under way in a thread already and cannot be stopped half way.
   [Opcode.INTERRUPT, row('INTERRUPT', 8, notImplemented)],
-  [Opcode.BMAP, row('BMAP', BMAP_IN.SIZE, (operations, request, reply) => operations.bmap(request, reply))],
-  [Opcode.DESTROY, row('DESTROY', 0, (operations) => operations.destroy())],
-  [Opcode.IOCTL, row('IOCTL', IOCTL_IN.SIZE, (operations, request, reply) => operations.ioctl(request, reply))],
+  [Opcode.BMAP, row('BMAP', BMAP_IN.SIZE, (ops, request, reply) => ops.bmap(request, reply))],
+  [Opcode.DESTROY, row('DESTROY', 0, (ops, request) => ops.destroy(request))],
+  [Opcode.IOCTL, row('IOCTL', IOCTL_IN.SIZE, (ops, request, reply) => ops.ioctl(request, reply))],
   [Opcode.POLL, row('POLL', 24, notImplemented)],
-  [Opcode.BATCH_FORGET, forgotten('BATCH_FORGET')],
-  [Opcode.FALLOCATE, row('FALLOCATE', 32, modify)],
   [
-    Opcode.READDIRPLUS,
-    row('READDIRPLUS', READ_IN.SIZE, (operations, request, reply) => operations.readdirplus(request, reply)),
+    Opcode.BATCH_FORGET,
+    unanswered('BATCH_FORGET', BATCH_FORGET_IN.SIZE, (ops, request, reply) => ops.batchForget(request, reply)),
   ],
-  [Opcode.RENAME2, row('RENAME2', 16, modify)],
-  [Opcode.LSEEK, row('LSEEK', LSEEK_IN.SIZE, (operations, request, reply) => operations.lseek(request, reply))],
-  [Opcode.COPY_FILE_RANGE, row('COPY_FILE_RANGE', 56, modify)],
-  [Opcode.SETUPMAPPING, row('SETUPMAPPING', 40, modify)],
-  [Opcode.REMOVEMAPPING, row('REMOVEMAPPING', 4, modify)],
-  [Opcode.SYNCFS, row('SYNCFS', 8, succeed)],
-  [Opcode.TMPFILE, row('TMPFILE', 16, modify)],
-  [Opcode.STATX, row('STATX', STATX_IN.SIZE, (operations, request, reply) => operations.statx(request, reply))],
-  [Opcode.COPY_FILE_RANGE_64, row('COPY_FILE_RANGE_64', 56, modify)],
+  [Opcode.FALLOCATE, row('FALLOCATE', FALLOCATE_IN.SIZE, (ops, request, reply) => ops.fallocate(request, reply))],
+  [Opcode.READDIRPLUS, row('READDIRPLUS', READ_IN.SIZE, (ops, request, reply) => ops.readdirplus(request, reply))],
+  [Opcode.RENAME2, twiceNamed('RENAME2', RENAME2_IN.SIZE, (ops, request, reply) => ops.rename2(request, reply))],
+  [Opcode.LSEEK, row('LSEEK', LSEEK_IN.SIZE, (ops, request, reply) => ops.lseek(request, reply))],
+  [
+    Opcode.COPY_FILE_RANGE,
+    row('COPY_FILE_RANGE', COPY_FILE_RANGE_IN.SIZE, (ops, request, reply) => ops.copyFileRange(request, reply)),
+  ],
+  // For DAX on virtiofs.
+  [Opcode.SETUPMAPPING, row('SETUPMAPPING', 40, notImplemented)],
+  [Opcode.REMOVEMAPPING, row('REMOVEMAPPING', 4, notImplemented)],
+  [Opcode.SYNCFS, row('SYNCFS', 8, (ops, request, reply) => ops.syncfs(request, reply))],
+  [Opcode.TMPFILE, named('TMPFILE', CREATE_IN.SIZE, (ops, request, reply) => ops.tmpfile(request, reply))],
+  [Opcode.STATX, row('STATX', STATX_IN.SIZE, (ops, request, reply) => ops.statx(request, reply))],
+  [
+    Opcode.COPY_FILE_RANGE_64,
+    row('COPY_FILE_RANGE_64', COPY_FILE_RANGE_IN.SIZE, (ops, request, reply) => ops.copyFileRange64(request, reply)),
+  ],
 ];
 
 /** Rows by opcode; null where we know none. */

@@ -17,9 +17,16 @@ export interface Operations {
   /** Once, after the kernel and we have agreed on how to talk. */
   connected(connection: Connection): void;
   /** Before each of the handlers below. */
-  beginRequest(): void;
+  beginRequest(uid: number, gid: number): void;
+  /**
+   * No requests are waiting, or others may take their turn: time for what nobody waits for. True when there is
+   * more of it.
+   */
+  afterRequests(): boolean;
+  /** All request buffers are kept: returns when at least one has been given back to the session. */
+  waitForBuffer(): void;
   /** The kernel ends the session; nothing but the end of the connection follows. */
-  destroy(): number;
+  destroy(request: Request): number;
 
   readonly lookup: Handler;
   readonly getattr: Handler;
@@ -37,6 +44,29 @@ export interface Operations {
   readonly lseek: Handler;
   readonly ioctl: Handler;
   readonly bmap: Handler;
-  /** SETATTR, MKNOD, WRITE... all requests that would change something. */
-  readonly modify: Handler;
+
+  /** FORGET, which has no answer. */
+  readonly forget: Handler;
+  readonly batchForget: Handler;
+  readonly setattr: Handler;
+  readonly mknod: Handler;
+  readonly mkdir: Handler;
+  readonly symlink: Handler;
+  readonly create: Handler;
+  readonly tmpfile: Handler;
+  readonly link: Handler;
+  readonly unlink: Handler;
+  readonly rmdir: Handler;
+  readonly rename: Handler;
+  readonly rename2: Handler;
+  readonly write: Handler;
+  readonly fallocate: Handler;
+  readonly copyFileRange: Handler;
+  readonly copyFileRange64: Handler;
+  readonly setxattr: Handler;
+  readonly removexattr: Handler;
+  /** FSYNC, FSYNCDIR and SYNCFS. */
+  readonly fsync: Handler;
+  readonly fsyncdir: Handler;
+  readonly syncfs: Handler;
 }

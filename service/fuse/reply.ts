@@ -3,6 +3,7 @@ import { Errno } from '../../shared/errno.ts';
 import {
   ATTR_OUT,
   BMAP_OUT,
+  COPY_FILE_RANGE_OUT,
   DIRENT,
   DIRENTPLUS,
   ENTRY_OUT,
@@ -14,6 +15,7 @@ import {
   OUT_HEADER,
   STATFS_OUT,
   STATX_OUT,
+  WRITE_OUT,
 } from './abi.ts';
 import { type Attributes, putAttr, putEntry, putStatx } from './attributes.ts';
 import type { Request } from './request.ts';
@@ -141,6 +143,22 @@ export class Reply {
   xattrSize(sizeBytes: number): void {
     const at = this.zeroed(GETXATTR_OUT.SIZE);
     putU32ne(this.view, at + GETXATTR_OUT.size, sizeBytes);
+  }
+
+  /** Answer to CREATE and TMPFILE: entry, and what OPEN answers. */
+  entryAndOpen(nodeId: number, node: Attributes, blockSizeBytes: number, openFlags: number): void {
+    const at = this.zeroed(ENTRY_OUT.SIZE + OPEN_OUT.SIZE);
+    putEntry(this.view, at, nodeId, node, blockSizeBytes, this.validSec);
+    putU32ne(this.view, at + ENTRY_OUT.SIZE + OPEN_OUT.open_flags, openFlags);
+  }
+
+  /** How much of a WRITE or COPY_FILE_RANGE was done. */
+  written(sizeBytes: number): void {
+    putU32ne(this.view, this.zeroed(WRITE_OUT.SIZE) + WRITE_OUT.size, sizeBytes);
+  }
+
+  copied(sizeBytes: number): void {
+    putU64ne(this.view, this.zeroed(COPY_FILE_RANGE_OUT.SIZE) + COPY_FILE_RANGE_OUT.bytes_copied, sizeBytes);
   }
 
   seekPosition(offsetBytes: number): void {

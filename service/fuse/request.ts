@@ -1,4 +1,4 @@
-import { u16ne, u32ne, u64ne, u64neHigh, u64neLow, viewOf } from '../../shared/bytes.ts';
+import { i64ne, u16ne, u32ne, u64ne, u64neHigh, u64neLow, viewOf } from '../../shared/bytes.ts';
 import { IN_HEADER } from './abi.ts';
 
 /**
@@ -20,10 +20,18 @@ export class Request {
   bodyEnd: number = IN_HEADER.SIZE;
   nameStart = 0;
   nameEnd = 0;
+  /** The second name or the value, where the opcode has one, without NUL. */
+  secondStart = 0;
+  secondEnd = 0;
+  /** Which of the channel's request buffers this is over. */
+  readonly buffer: number;
+  /** Whoever sets this needs the buffer's content beyond the request, and gives it back to the session later. */
+  isKept = false;
 
-  constructor(buffer: Uint8Array) {
-    this.bytes = buffer;
-    this.view = viewOf(buffer);
+  constructor(bytes: Uint8Array, buffer: number) {
+    this.bytes = bytes;
+    this.buffer = buffer;
+    this.view = viewOf(bytes);
   }
 
   /** Reads the header of a request of `lengthBytes`. False when its lengths contradict each other. */
@@ -50,6 +58,25 @@ export class Request {
     return this.nameEnd > this.nameStart && this.bytes[this.nameEnd] === 0;
   }
 
+  /**
+   * Takes the body from `offset` on as a NUL-terminated name and what follows it. False when the name is empty or
+   * unterminated.
+   */
+  parseNameAndRest(offset: number): boolean {
+    this.nameStart = this.bodyStart + offset;
+    this.nameEnd = this.bytes.indexOf(0, this.nameStart);
+    this.secondStart = this.nameEnd + 1;
+    this.secondEnd = this.bodyEnd;
+    return this.nameEnd > this.nameStart && this.nameEnd < this.bodyEnd;
+  }
+
+  /** Takes the rest of the body from `offset` on as two NUL-terminated names. False unless that is what it is. */
+  parseTwoNames(offset: number): boolean {
+    if (!this.parseNameAndRest(offset)) return false;
+    this.secondEnd = this.bodyEnd - 1;
+    return this.secondEnd > this.secondStart && this.bytes[this.secondEnd] === 0;
+  }
+
   /** A 32-bit field of the body. The opcode table has made sure that the body is long enough. */
   u32(offset: number): number {
     return u32ne(this.view, this.bodyStart + offset);
@@ -58,6 +85,11 @@ export class Request {
   /** A 64-bit field of the body as a number; above 2^53 it is rounded, so compare it with a bound only. */
   u64(offset: number): number {
     return u64ne(this.view, this.bodyStart + offset);
+  }
+
+  /** A signed 64-bit field of the body as a number, rounded beyond 2^53 on either side. */
+  i64(offset: number): number {
+    return i64ne(this.view, this.bodyStart + offset);
   }
 
   /** The halves of a 64-bit field of the body that may use all its bits. */
@@ -72,5 +104,10 @@ export class Request {
   /** The bytes of the name. Allocates a view: for the rarer requests. */
   name(): Uint8Array {
     return this.bytes.subarray(this.nameStart, this.nameEnd);
+  }
+
+  /** The bytes behind the name. Allocates a view. */
+  second(): Uint8Array {
+    return this.bytes.subarray(this.secondStart, this.secondEnd);
   }
 }

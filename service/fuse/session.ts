@@ -1,23 +1,20 @@
 import { Errno, errnoName, SystemError } from '../../shared/errno.ts';
 import { IN_HEADER, Opcode } from './abi.ts';
 import type { Channel } from './channel.ts';
-import { negotiate, requestBufferSuffices } from './init.ts';
-import { OPCODES, type OpcodeRow, opcodeRow } from './opcode-table.ts';
+import { type ConnectionWishes, negotiate, requestBufferSuffices } from './init.ts';
+import { Names, OPCODES, type OpcodeRow, opcodeRow } from './opcode-table.ts';
 import { DEFERRED, type Operations } from './operations.ts';
 import { Reply } from './reply.ts';
 import { Request } from './request.ts';
+import { errnoOfThrown, type FailureLog } from './thrown-errno.ts';
 
 /** Where a session's messages go. */
-export interface SessionLog {
+export interface SessionLog extends FailureLog {
   error(text: string): void;
-  /** For what damaged content can repeat without end. */
-  limitedError(text: string): void;
   debug(text: string): void;
 }
 
-export interface SessionSettings {
-  /** Let the kernel enforce POSIX ACLs. */
-  readonly posixAcl: boolean;
+export interface SessionSettings extends ConnectionWishes {
   /** A debug line for each request. */
   readonly trace: boolean;
   readonly log: SessionLog;
@@ -50,13 +47,17 @@ export class Session {
   readonly #channel: Channel;
   readonly #operations: Operations;
   readonly #settings: SessionSettings;
-  readonly #request: Request;
+  readonly #requests: readonly Request[];
+  /** Buffers that nobody keeps, but for the one that the next request is read into. */
+  readonly #spareBuffers: number[] = [];
+  #request: Request;
   readonly #reply: Reply;
   /** By opcode; entry 0, which is no opcode, counts the unknown ones. */
-  readonly #requests = new Float64Array(OPCODES.length);
-  readonly #errors = new Float64Array(OPCODES.length);
+  readonly #requestCounts = new Float64Array(OPCODES.length);
+  readonly #errorCounts = new Float64Array(OPCODES.length);
   readonly #continueDrain = (): void => {
     this.#yielding = false;
+    this.#operations.afterRequests();
     this.#drain();
   };
   #initialised = false;
@@ -67,13 +68,16 @@ export class Session {
   #settle: (failure: Error | null) => void = () => {};
 
   constructor(channel: Channel, operations: Operations, settings: SessionSettings) {
-    if (!requestBufferSuffices(channel.request.length) || channel.reply.length < REPLY_BUFFER_BYTES_MIN) {
+    const tooSmall = channel.requests.some((buffer) => !requestBufferSuffices(buffer.length));
+    if (tooSmall || channel.requests.length === 0 || channel.reply.length < REPLY_BUFFER_BYTES_MIN) {
       throw new RangeError('the channel has too small buffers');
     }
     this.#channel = channel;
     this.#operations = operations;
     this.#settings = settings;
-    this.#request = new Request(channel.request);
+    this.#requests = channel.requests.map((bytes, buffer) => new Request(bytes, buffer));
+    this.#request = this.#requests[0];
+    for (let buffer = 1; buffer < channel.requests.length; buffer++) this.#spareBuffers.push(buffer);
     this.#reply = new Reply(channel.reply, VALID_SEC);
   }
 
@@ -94,24 +98,44 @@ export class Session {
   counts(): OpcodeCount[] {
     const counts: OpcodeCount[] = [];
     for (let opcode = 0; opcode < OPCODES.length; opcode++) {
-      if (this.#requests[opcode] === 0) continue;
+      if (this.#requestCounts[opcode] === 0) continue;
       const name = OPCODES[opcode]?.name ?? 'unknown';
-      counts.push({ name, requests: this.#requests[opcode], errors: this.#errors[opcode] });
+      counts.push({ name, requests: this.#requestCounts[opcode], errors: this.#errorCounts[opcode] });
     }
     return counts;
   }
 
+  /** A request buffer that an operation has kept may be used again. */
+  giveBack(buffer: number): void {
+    this.#requests[buffer].isKept = false;
+    this.#spareBuffers.push(buffer);
+  }
+
   #drain(): void {
     for (let handled = 0; handled < DRAIN_BUDGET; handled++) {
-      const result = this.#channel.exchange(this.#pendingReplyBytes);
+      const result = this.#channel.exchange(this.#pendingReplyBytes, this.#request.buffer);
       this.#pendingReplyBytes = NO_REPLY;
       if (this.#failure !== null) this.#end(this.#failure);
       else if (result < 0 && !isPassing(-result)) this.#end(failureOf(-result));
-      if (this.#ended || result === 0) return;
+      if (this.#ended) return;
+      if (result === 0) {
+        if (this.#operations.afterRequests()) break;
+        return;
+      }
       if (result > 0) this.#pendingReplyBytes = this.#answer(result);
+      if (this.#request.isKept) this.#changeBuffer();
     }
     this.#yielding = true;
     setImmediate(this.#continueDrain);
+  }
+
+  #changeBuffer(): void {
+    let buffer = this.#spareBuffers.pop();
+    while (buffer === undefined) {
+      this.#operations.waitForBuffer();
+      buffer = this.#spareBuffers.pop();
+    }
+    this.#request = this.#requests[buffer];
   }
 
   #end(failure: Error | null): void {
@@ -138,20 +162,21 @@ export class Session {
     if (row === null) return Errno.ENOSYS;
     const request = this.#request;
     if (!sound || request.bodyBytes < row.minBodyBytes) return Errno.EINVAL;
-    if (row.nameOffset >= 0 && !request.parseName(row.nameOffset)) return Errno.EINVAL;
+    if (row.names === Names.ONE && !request.parseName(row.nameOffset)) return Errno.EINVAL;
+    if (row.names === Names.TWO && !request.parseTwoNames(row.nameOffset)) return Errno.EINVAL;
     this.#reply.begin();
     if (request.opcode === Opcode.INIT) return this.#initialise();
     if (!this.#initialised) return Errno.EIO;
     try {
-      this.#operations.beginRequest();
+      this.#operations.beginRequest(request.uid, request.gid);
       return row.handle(this.#operations, request, this.#reply);
     } catch (error) {
-      return this.#errnoOfThrown(row, error);
+      return errnoOfThrown(this.#settings.log, `${row.name} on inode ${request.nodeId}`, error);
     }
   }
 
   #initialise(): number {
-    const outcome = negotiate(this.#request, this.#reply, this.#settings.posixAcl);
+    const outcome = negotiate(this.#request, this.#reply, this.#settings);
     if (outcome.kind === 'refused') {
       this.#settings.log.error(`cannot serve this kernel: ${outcome.reason}`);
       this.#failure = new SystemError(Errno.EPROTO, 'INIT', '/dev/fuse', outcome.reason);
@@ -164,22 +189,6 @@ export class Session {
     return Errno.OK;
   }
 
-  /**
-   * Refusals are everyday, broken metadata and devices are worth a line, and anything without an errno is a
-   * bug of ours.
-   */
-  #errnoOfThrown(row: OpcodeRow, error: unknown): number {
-    const log = this.#settings.log;
-    const where = `${row.name} on inode ${this.#request.nodeId}`;
-    if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number') {
-      log.limitedError(`${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-      return Errno.EIO;
-    }
-    const errno = Math.abs(error.errno);
-    if (errno === Errno.EUCLEAN || errno === Errno.EIO) log.limitedError(`${where}: ${error.message}`);
-    return errno === Errno.OK ? Errno.EIO : errno;
-  }
-
   #dropped(what: string): number {
     this.#settings.log.limitedError(`ignored ${what}`);
     return NO_REPLY;
@@ -187,8 +196,8 @@ export class Session {
 
   #count(row: OpcodeRow | null, errno: number): void {
     const opcode = row === null ? 0 : this.#request.opcode;
-    this.#requests[opcode]++;
-    if (errno > 0) this.#errors[opcode]++;
+    this.#requestCounts[opcode]++;
+    if (errno > 0) this.#errorCounts[opcode]++;
   }
 
   #trace(row: OpcodeRow | null, errno: number): void {

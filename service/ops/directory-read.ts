@@ -7,7 +7,7 @@ import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
 import type { Engine } from './engine.ts';
 import { isDot, isDotDot } from './lookup.ts';
-import { inodeOf, namedInode, nodeIdOf } from './nodes.ts';
+import { inodeOf, type NodeReferences, namedInode, nodeIdOf } from './nodes.ts';
 
 /** What readdir(3) calls the types that ext4's directory entries give. */
 const DIRENT_TYPES: readonly number[] = Object.freeze([
@@ -27,6 +27,7 @@ const direntTypeOfMode = (mode: number): number => mode >>> 12;
 /** READDIR and READDIRPLUS: copies entries from the engine into the reply until one of them is at its end. */
 export class DirectoryReader {
   readonly #engine: Engine;
+  readonly #references: NodeReferences;
   readonly #warn: (text: string) => void;
   readonly #plainSink: DirectorySink;
   readonly #plusSink: DirectorySink;
@@ -35,8 +36,9 @@ export class DirectoryReader {
   #full = false;
 
   /** `warn` takes one line about each inode that can't be shown. */
-  constructor(engine: Engine, warn: (text: string) => void) {
+  constructor(engine: Engine, references: NodeReferences, warn: (text: string) => void) {
     this.#engine = engine;
+    this.#references = references;
     this.#warn = warn;
     this.#plainSink = {
       entry: (ino, fileType, bytes, start, end, nextHigh, nextLow) =>
@@ -106,6 +108,7 @@ export class DirectoryReader {
     const nodeId = inode === null ? 0 : nodeIdOf(ino);
     const type = inode === null ? DIRENT_TYPES[fileType] : direntTypeOfMode(inode.mode);
     reply.direntPlus(nodeId, inode, this.#engine.blockSize, ino, type, bytes, start, end, nextHigh, nextLow);
+    if (inode !== null) this.#references.add(nodeId);
     return true;
   }
 

@@ -8,6 +8,12 @@ import type { Engine } from './engine.ts';
 /** A node id is an inode number, except that the kernel's root is 1 and ext4's is 2. */
 export const nodeIdOf = (ino: number): number => (ino === SpecialInode.ROOT ? ROOT_NODE_ID : ino);
 
+/** Who keeps count of the nodes that the kernel knows. */
+export interface NodeReferences {
+  /** A reply has told the kernel about the node, once more. */
+  add(nodeId: number): void;
+}
+
 /** The inode behind a node id. ESTALE for ids we never handed out, as old file handles of NFS clients carry them. */
 export function inodeOf(engine: Engine, nodeId: number): Inode {
   if (nodeId === ROOT_NODE_ID) return engine.inode(SpecialInode.ROOT);

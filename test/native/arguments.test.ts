@@ -53,8 +53,9 @@ const good: Record<string, unknown[]> = {
   becomeUser: [1, 1],
   crc32c: [0, bytes, 0, 8],
   crc32cPortable: [0, bytes, 0, 8],
-  FuseChannel: [FD, 65_536, 4096, 0],
+  FuseChannel: [FD, 65_536, 4096, 0, 1],
   DataPump: [FD, FD, 512, 1, 4096],
+  WritePump: [FD, FD, 512, 1, () => {}],
 };
 const WITHOUT_ARGUMENTS = ['socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
 /** Not callable here even with good arguments: they would change this process. */
@@ -95,11 +96,13 @@ describe('wrong arguments', () => {
   });
 
   it.each([
-    ['a FUSE request buffer below the kernel minimum', 'FuseChannel', [FD, 4096, 4096, 0]],
-    ['a reply buffer without room for a header', 'FuseChannel', [FD, 65_536, 8, 0]],
-    ['a wait of more than a millisecond', 'FuseChannel', [FD, 65_536, 4096, 1001]],
+    ['a FUSE request buffer below the kernel minimum', 'FuseChannel', [FD, 4096, 4096, 0, 1]],
+    ['a reply buffer without room for a header', 'FuseChannel', [FD, 65_536, 8, 0, 1]],
+    ['a wait of more than a millisecond', 'FuseChannel', [FD, 65_536, 4096, 1001, 1]],
     ['an alignment that is no power of two', 'DataPump', [FD, FD, 513, 1, 4096]],
     ['a pump without threads', 'DataPump', [FD, FD, 512, 0, 4096]],
+    ['a channel without request buffers', 'FuseChannel', [FD, 65_536, 4096, 0, 0]],
+    ['a write pump without threads', 'WritePump', [FD, FD, 512, 0, () => {}]],
     ['user id 0', 'becomeUser', [0, 1]],
     ['group id 0', 'becomeUser', [1, 0]],
     ['the user id that means "unchanged"', 'becomeUser', [0xffffffff, 1]],
@@ -139,9 +142,9 @@ describe('methods', () => {
   });
 
   it('of the channel refuse lengths beyond their buffers', () => {
-    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0);
+    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0, 1);
     onTestFinished(() => channel.close());
-    for (const length of [-1, 4097, 0.5, Number.NaN]) expect(() => channel.exchange(length)).toThrow(TypeError);
+    for (const length of [-1, 4097, 0.5, Number.NaN]) expect(() => channel.exchange(length, 0)).toThrow(TypeError);
     expect(() => channel.send(new Uint8Array(8), 9)).toThrow(TypeError);
     expect(() => Reflect.apply(channel.start, channel, [undefined])).toThrow(TypeError);
   });
@@ -150,11 +153,11 @@ describe('methods', () => {
     const fd = openSync('/dev/null', 'r');
     onTestFinished(() => closeSync(fd));
     const pump = new addon.DataPump(FD, fd, 1, 1, 4096);
-    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0);
+    const channel = new addon.FuseChannel(openSync('/dev/fuse', 'r+'), 65_536, 4096, 0, 1);
     for (const self of [pump, {}, undefined, Object.create(channel)])
-      expect(() => Reflect.apply(channel.exchange, self, [0])).toThrow(TypeError);
+      expect(() => Reflect.apply(channel.exchange, self, [0, 0])).toThrow(TypeError);
     expect(() => Reflect.apply(pump.replyRead, channel, [0, 0, segments, 1])).toThrow(TypeError);
-    expect(() => Reflect.apply(addon.FuseChannel, undefined, [FD, 65_536, 4096, 0])).toThrow(TypeError);
+    expect(() => Reflect.apply(addon.FuseChannel, undefined, [FD, 65_536, 4096, 0, 1])).toThrow(TypeError);
     channel.close();
     pump.close();
   });

@@ -157,8 +157,8 @@ describe('a file system served through the channel and the pump', () => {
     putU32ne(reply, 0, 16);
     putI32ne(reply, 4, -Errno.EIO);
     putU64ne(reply, 8, 0x7777_7776);
-    expect(mount.channel.exchange(16)).toBe(0);
-    expect(mount.channel.exchange(8)).toBe(-Errno.EINVAL);
+    expect(mount.channel.exchange(16, 0)).toBe(0);
+    expect(mount.channel.exchange(8, 0)).toBe(-Errno.EINVAL);
     mount.pump.replyRead(0x7777_7776, 0, new Float64Array([0, 4096]), 1);
     expect(Buffer.compare(await dd(mount.file, 'bs=1M'), contentOf(device, mixed))).toBe(0);
   });
@@ -199,9 +199,9 @@ describe('the channel', () => {
     const direct = openSync(loopForTest(image, 0).path, constants.O_RDWR | constants.O_DIRECT);
     const channel = openChannel();
     onTestFinished(() => closeSync(direct));
-    expect(channel.request.length).toBe(65_536);
-    expect(addon.writeAt(direct, 0, channel.request.subarray(80, 80 + 4096))).toBe(0);
-    expect(addon.writeAt(direct, 0, channel.request.subarray(81, 81 + 4096))).toBe(-Errno.EINVAL);
+    expect(channel.requests[0].length).toBe(65_536);
+    expect(addon.writeAt(direct, 0, channel.requests[0].subarray(80, 80 + 4096))).toBe(0);
+    expect(addon.writeAt(direct, 0, channel.requests[0].subarray(81, 81 + 4096))).toBe(-Errno.EINVAL);
     expect(addon.writeAt(direct, 0, channel.reply)).toBe(0);
     channel.close();
   });
@@ -210,8 +210,8 @@ describe('the channel', () => {
     const channel = openChannel();
     channel.close();
     channel.close();
-    expect(channel.exchange(0)).toBe(-Errno.EBADF);
-    expect(channel.exchange(16)).toBe(-Errno.EBADF);
+    expect(channel.exchange(0, 0)).toBe(-Errno.EBADF);
+    expect(channel.exchange(16, 0)).toBe(-Errno.EBADF);
     expect(channel.send(new Uint8Array(16), 16)).toBe(-Errno.EBADF);
     const errnos: number[] = [];
     channel.start((errno) => errnos.push(errno));
@@ -225,7 +225,7 @@ describe('the channel', () => {
     const { request, reply } = (() => {
       const channel = openChannel();
       channel.close();
-      return { request: channel.request, reply: channel.reply };
+      return { request: channel.requests[0], reply: channel.reply };
     })();
     collect();
     request.fill(1);
@@ -236,7 +236,7 @@ describe('the channel', () => {
 
   it('reports an unmounted descriptor', async () => {
     const channel = openChannel();
-    expect(channel.exchange(0)).toBe(-Errno.EPERM);
+    expect(channel.exchange(0, 0)).toBe(-Errno.EPERM);
     expect(await new Promise((seen) => channel.start(seen))).toBe(Errno.EBADF);
     expect(() => channel.start(() => {})).toThrow(/started before/);
     channel.close();

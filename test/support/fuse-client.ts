@@ -13,7 +13,7 @@ export interface FuseReply {
 
 /** A channel without a kernel: `deliver` plays the part of the kernel's queue. */
 export class FakeChannel implements Channel {
-  readonly request: Uint8Array;
+  readonly requests: readonly Uint8Array[];
   readonly reply: Uint8Array;
   /** Every message written, oldest first. */
   readonly written: Uint8Array[] = [];
@@ -21,18 +21,23 @@ export class FakeChannel implements Channel {
   #queue: (Uint8Array | number)[] = [];
   #onReadable: (pollErrno: number) => void = () => {};
 
-  constructor(requestBytes = REQUEST_BUFFER_BYTES, replyBytes = REPLY_BUFFER_BYTES) {
-    this.request = new Uint8Array(requestBytes);
+  constructor(requestBytes = REQUEST_BUFFER_BYTES, replyBytes = REPLY_BUFFER_BYTES, buffers = 1) {
+    this.requests = Array.from({ length: buffers }, () => new Uint8Array(requestBytes));
     this.reply = new Uint8Array(replyBytes);
   }
 
-  exchange(replyLength: number): number {
+  exchange(replyLength: number, buffer: number): number {
     if (replyLength > 0) this.written.push(this.reply.slice(0, replyLength));
     const next = this.#queue.shift();
     if (next === undefined) return 0;
     if (typeof next === 'number') return next;
-    this.request.set(next);
+    this.requests[buffer].set(next);
     return next.length;
+  }
+
+  send(bytes: Uint8Array, length: number): number {
+    this.written.push(bytes.slice(0, length));
+    return 0;
   }
 
   start(onReadable: (pollErrno: number) => void): void {

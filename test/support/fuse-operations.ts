@@ -28,6 +28,10 @@ export class ScriptedOperations implements Operations {
   begun = 0;
   destroyed = 0;
   handler: Handler = () => Errno.OK;
+  afterwards: () => boolean = () => false;
+  waitedFor: () => void = () => {
+    throw new Error('no buffer was kept');
+  };
 
   connected(connection: Connection): void {
     this.connection = connection;
@@ -35,6 +39,14 @@ export class ScriptedOperations implements Operations {
 
   beginRequest(): void {
     this.begun++;
+  }
+
+  afterRequests(): boolean {
+    return this.afterwards();
+  }
+
+  waitForBuffer(): void {
+    this.waitedFor();
   }
 
   destroy(): number {
@@ -65,5 +77,26 @@ export class ScriptedOperations implements Operations {
   readonly lseek = this.#called('lseek');
   readonly ioctl = this.#called('ioctl');
   readonly bmap = this.#called('bmap');
-  readonly modify = this.#called('modify');
+  readonly forget = this.#called('forget');
+  readonly batchForget = this.#called('batchForget');
+  readonly setattr = this.#called('setattr');
+  readonly mknod = this.#called('mknod');
+  readonly mkdir = this.#called('mkdir');
+  readonly symlink = this.#called('symlink');
+  readonly create = this.#called('create');
+  readonly tmpfile = this.#called('tmpfile');
+  readonly link = this.#called('link');
+  readonly unlink = this.#called('unlink');
+  readonly rmdir = this.#called('rmdir');
+  readonly rename = this.#called('rename');
+  readonly rename2 = this.#called('rename2');
+  readonly write = this.#called('write');
+  readonly fallocate = this.#called('fallocate');
+  readonly copyFileRange = this.#called('copyFileRange');
+  readonly copyFileRange64 = this.#called('copyFileRange64');
+  readonly setxattr = this.#called('setxattr');
+  readonly removexattr = this.#called('removexattr');
+  readonly fsync = this.#called('fsync');
+  readonly fsyncdir = this.#called('fsyncdir');
+  readonly syncfs = this.#called('syncfs');
 }

@@ -40,7 +40,7 @@ export function mountBytes(bytes: Uint8Array, flags?: number, posixAcl = true): 
     warn: (text) => log.limitedError(text),
   });
   const channel = new FakeChannel();
-  void new Session(channel, operations, { posixAcl, trace: false, log }).serve();
+  void new Session(channel, operations, { posixAcl, writable: false, writebackCache: false, trace: false, log }).serve();
   const client = new FuseClient(channel);
   client.init(45, flags);
   const walk = (path: string): number =>

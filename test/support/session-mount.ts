@@ -49,7 +49,7 @@ export class SessionMount {
       minixDf: false,
       warn: (text) => this.log.limitedError(text),
     });
-    this.session = new Session(channel, operations, { posixAcl: true, trace: false, log: this.log });
+    this.session = new Session(channel, operations, { posixAcl: true, writable: false, writebackCache: false, trace: false, log: this.log });
     this.#served = this.session.serve();
     this.#release = () => {
       pump.close();

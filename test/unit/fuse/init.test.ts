@@ -10,7 +10,13 @@ const ALL_ONES = 0xffffffff;
 function connect(posixAcl = false, channel = new FakeChannel()) {
   const log = new RecordingLog();
   const operations = new ScriptedOperations();
-  const session = new Session(channel, operations, { posixAcl, trace: false, log });
+  const session = new Session(channel, operations, {
+    posixAcl,
+    writable: false,
+    writebackCache: false,
+    trace: false,
+    log,
+  });
   const served = session.serve();
   return { client: new FuseClient(channel), log, operations, served };
 }

@@ -22,7 +22,13 @@ function connect(trace = false) {
   const channel = new FakeChannel();
   const log = new RecordingLog();
   const operations = new ScriptedOperations();
-  const session = new Session(channel, operations, { posixAcl: false, trace, log });
+  const session = new Session(channel, operations, {
+    posixAcl: false,
+    writable: false,
+    writebackCache: false,
+    trace,
+    log,
+  });
   const served = session.serve();
   const client = new FuseClient(channel);
   client.init();
@@ -35,48 +41,48 @@ const READ_BODY = body(u64(0), u64(0), u32(4096), zeros(20));
 const SOUND: readonly (readonly [keyof typeof Opcode, Uint8Array, string | null, number])[] = [
   ['LOOKUP', cString('name'), 'lookup', 0],
   ['GETATTR', zeros(16), 'getattr', 0],
-  ['SETATTR', zeros(88), 'modify', 0],
+  ['SETATTR', zeros(88), 'setattr', 0],
   ['READLINK', zeros(0), 'readlink', 0],
-  ['SYMLINK', body(cString('new'), cString('target')), 'modify', 0],
-  ['MKNOD', body(zeros(16), cString('new')), 'modify', 0],
-  ['MKDIR', body(zeros(8), cString('new')), 'modify', 0],
-  ['UNLINK', cString('name'), 'modify', 0],
-  ['RMDIR', cString('name'), 'modify', 0],
-  ['RENAME', body(u64(1), cString('a'), cString('b')), 'modify', 0],
-  ['LINK', body(u64(12), cString('b')), 'modify', 0],
+  ['SYMLINK', body(cString('new'), cString('target')), 'symlink', 0],
+  ['MKNOD', body(zeros(16), cString('new')), 'mknod', 0],
+  ['MKDIR', body(zeros(8), cString('new')), 'mkdir', 0],
+  ['UNLINK', cString('name'), 'unlink', 0],
+  ['RMDIR', cString('name'), 'rmdir', 0],
+  ['RENAME', body(u64(1), cString('a'), cString('b')), 'rename', 0],
+  ['LINK', body(u64(12), cString('b')), 'link', 0],
   ['OPEN', zeros(8), 'open', 0],
   ['READ', READ_BODY, 'read', 0],
-  ['WRITE', body(zeros(40), zeros(512)), 'modify', 0],
+  ['WRITE', body(zeros(40), zeros(512)), 'write', 0],
   ['STATFS', zeros(0), 'statfs', 0],
   ['RELEASE', zeros(24), null, 0],
-  ['FSYNC', zeros(16), null, 0],
-  ['SETXATTR', body(zeros(8), cString('user.a'), zeros(3)), 'modify', 0],
+  ['FSYNC', zeros(16), 'fsync', 0],
+  ['SETXATTR', body(zeros(8), cString('user.a'), zeros(3)), 'setxattr', 0],
   ['GETXATTR', body(zeros(8), cString('user.a')), 'getxattr', 0],
   ['LISTXATTR', zeros(8), 'listxattr', 0],
-  ['REMOVEXATTR', cString('user.a'), 'modify', 0],
+  ['REMOVEXATTR', cString('user.a'), 'removexattr', 0],
   ['FLUSH', zeros(24), null, Errno.ENOSYS],
   ['OPENDIR', zeros(8), 'opendir', 0],
   ['READDIR', READ_BODY, 'readdir', 0],
   ['RELEASEDIR', zeros(24), null, 0],
-  ['FSYNCDIR', zeros(16), null, 0],
+  ['FSYNCDIR', zeros(16), 'fsyncdir', 0],
   ['ACCESS', zeros(8), 'access', 0],
-  ['CREATE', body(zeros(16), cString('new')), 'modify', 0],
+  ['CREATE', body(zeros(16), cString('new')), 'create', 0],
   ['INTERRUPT', u64Body(7), null, Errno.ENOSYS],
   ['BMAP', zeros(16), 'bmap', 0],
   ['DESTROY', zeros(0), null, 0],
   ['IOCTL', zeros(32), 'ioctl', 0],
   ['POLL', zeros(24), null, Errno.ENOSYS],
-  ['FALLOCATE', zeros(32), 'modify', 0],
+  ['FALLOCATE', zeros(32), 'fallocate', 0],
   ['READDIRPLUS', READ_BODY, 'readdirplus', 0],
-  ['RENAME2', body(zeros(16), cString('a'), cString('b')), 'modify', 0],
+  ['RENAME2', body(zeros(16), cString('a'), cString('b')), 'rename2', 0],
   ['LSEEK', zeros(24), 'lseek', 0],
-  ['COPY_FILE_RANGE', zeros(56), 'modify', 0],
-  ['SETUPMAPPING', zeros(40), 'modify', 0],
-  ['REMOVEMAPPING', zeros(4), 'modify', 0],
-  ['SYNCFS', zeros(8), null, 0],
-  ['TMPFILE', body(zeros(16), cString('x')), 'modify', 0],
+  ['COPY_FILE_RANGE', zeros(56), 'copyFileRange', 0],
+  ['SETUPMAPPING', zeros(40), null, Errno.ENOSYS],
+  ['REMOVEMAPPING', zeros(4), null, Errno.ENOSYS],
+  ['SYNCFS', zeros(8), 'syncfs', 0],
+  ['TMPFILE', body(zeros(16), cString('x')), 'tmpfile', 0],
   ['STATX', zeros(24), 'statx', 0],
-  ['COPY_FILE_RANGE_64', zeros(56), 'modify', 0],
+  ['COPY_FILE_RANGE_64', zeros(56), 'copyFileRange64', 0],
 ];
 
 function u64Body(value: number): Uint8Array {
@@ -266,7 +272,13 @@ describe('a session', () => {
   it('refuses everything before INIT', () => {
     const channel = new FakeChannel();
     const operations = new ScriptedOperations();
-    void new Session(channel, operations, { posixAcl: false, trace: false, log: new RecordingLog() }).serve();
+    void new Session(channel, operations, {
+      posixAcl: false,
+      writable: false,
+      writebackCache: false,
+      trace: false,
+      log: new RecordingLog(),
+    }).serve();
     expect(new FuseClient(channel).call(Opcode.GETATTR, 1, zeros(16)).errno).toBe(Errno.EIO);
     expect(operations.calls).toEqual([]);
   });
@@ -330,7 +342,7 @@ describe('a session', () => {
   });
 
   it('wants buffers that the kernel will read into', () => {
-    const settings = { posixAcl: false, trace: false, log: new RecordingLog() };
+    const settings = { posixAcl: false, writable: false, writebackCache: false, trace: false, log: new RecordingLog() };
     expect(() => new Session(new FakeChannel(8191, 8192), new ScriptedOperations(), settings)).toThrow(RangeError);
     expect(() => new Session(new FakeChannel(8192, 8191), new ScriptedOperations(), settings)).toThrow(RangeError);
   });
