@@ -1,6 +1,7 @@
 import { BlockRole, type CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
 import { sealDirectoryLeaf } from './directory-leaf-write.ts';
+import { sealExtentNode } from './extent-node.ts';
 import { sealIndexBlock } from './htree-node-write.ts';
 
 /**
@@ -10,6 +11,9 @@ import { sealIndexBlock } from './htree-node-write.ts';
 export function sealBlock(ctx: Ext4Context, block: CachedBlock): void {
   switch (block.role) {
     case BlockRole.PLAIN:
+      return;
+    case BlockRole.EXTENT_NODE:
+      sealExtentNode(ctx.checksum, block);
       return;
     case BlockRole.DIRECTORY_LEAF:
       sealDirectoryLeaf(ctx, block);

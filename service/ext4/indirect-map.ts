@@ -6,9 +6,9 @@ import { INODE } from './layout/inode.ts';
 import { type Mapping, MappingType } from './mapping.ts';
 
 /** Pointers in i_block to data; the next three point to maps of one, two and three levels. */
-const DIRECT_POINTERS = 12;
-const MAX_LEVELS = 3;
-const POINTER_SIZE = 4;
+export const DIRECT_POINTERS = 12;
+export const MAX_LEVELS = 3;
+export const POINTER_SIZE = 4;
 /** Pointers looked at beyond the one asked for, to find a longer run. */
 const MAX_RUN_POINTERS = 2048;
 

@@ -14,7 +14,7 @@ const MAX_TARGET = 4095;
  * attributes; the size alone does not tell, since short targets may be in a block. With the ea_inode
  * feature the size alone must do: inodes are charged for the blocks of their attribute inodes.
  */
-function isFast(ctx: Ext4Context, inode: Inode): boolean {
+export function isFastSymlink(ctx: Ext4Context, inode: Inode): boolean {
   const { superblock } = ctx;
   if (superblock.hasIncompat(Incompat.EA_INODE)) return inode.sizeBytes < INODE.I_BLOCK_SIZE;
   const attributeBlocks = inode.xattrBlock === 0 ? 0 : (superblock.clusterBlocks * ctx.blockSize) / 512;
@@ -38,7 +38,7 @@ const corruptLink = (inode: Inode, finding: string): CorruptionError =>
 function targetBytes(ctx: Ext4Context, inode: Inode): Uint8Array {
   const size = inode.sizeBytes;
   if (inode.hasFlag(InodeFlag.INLINE_DATA)) return readInlineData(ctx, inode);
-  if (isFast(ctx, inode)) {
+  if (isFastSymlink(ctx, inode)) {
     if (size >= INODE.I_BLOCK_SIZE) throw corruptLink(inode, `${size} bytes of target in an inode without blocks`);
     const start = inode.tableOffset + INODE.i_block;
     return ctx.cache.get(inode.tableBlock).bytes.subarray(start, start + size);
