@@ -72,30 +72,34 @@ export class ClearRun {
 const WHOLE_WORD_RUN = 63;
 
 /**
- * First run of at least `wanted` clear bits in [from, end), cut to that length. When there is none: returns false,
- * with the longest run in `out`. For `wanted` over 63 runs of up to 63 bits may be overlooked.
+ * First run of at least `enough` clear bits in [from, end), cut to `wanted`. When there is none: returns false, with
+ * the longest run in `out`. For `enough` over 63 runs of up to 63 bits may be overlooked.
  */
 export function findClearRun(
   bits: DataView,
   others: DataView,
   from: number,
   end: number,
+  enough: number,
   wanted: number,
   out: ClearRun,
 ): boolean {
   out.length = 0;
-  const byWords = wanted >= WHOLE_WORD_RUN;
+  const byWords = enough > WHOLE_WORD_RUN;
   let start = nextClear(bits, others, from, end);
   while (start < end) {
     const runEnd = nextSet(bits, others, start, Math.min(end, start + wanted));
     if (runEnd - start > out.length) {
       out.start = start;
       out.length = runEnd - start;
-      if (out.length >= wanted) return true;
+      if (out.length >= enough) return true;
     }
     if (byWords) {
       const word = nextClearWord(bits, others, runEnd, end);
-      start = word < end ? clearRunStart(bits, others, runEnd, word) : end;
+      start =
+        word < end
+          ? clearRunStart(bits, others, runEnd, word)
+          : nextClear(bits, others, Math.max(runEnd, end - WHOLE_WORD_RUN), end);
     } else {
       start = nextClear(bits, others, runEnd, end);
     }

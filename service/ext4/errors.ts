@@ -63,8 +63,8 @@ export class DeviceError extends Error {
 }
 
 /**
- * No space now, but there will be once the running transaction has committed, as blocks freed in it can be used then.
- * Who runs the operation cancels it, commits and tries again, once.
+ * No space now, but there will be once the transactions so far have committed and discards under way have ended, as
+ * blocks freed by them can be used then. Who runs the operation cancels it, commits and tries again, once.
  */
 export class SpaceAwaitsCommit extends FsError {
   constructor() {
