@@ -17,6 +17,12 @@ export interface JournalParticipant {
   transactionCommitted?(sequence: number): void;
 }
 
+/** Who makes sure, before a handle begins, that its changes will have room in the running transaction. */
+export interface HandleGate {
+  /** May close the running transaction. Throws FsError when nothing may be changed any more. */
+  beforeHandle(): void;
+}
+
 /** What a block was like before the handle changed it. */
 class BlockImage {
   block: CachedBlock;
@@ -74,6 +80,7 @@ export class Handle {
   readonly #participants: JournalParticipant[] = [];
   readonly #images: BlockImage[] = [];
   #imagesUsed = 0;
+  #gate: HandleGate | null = null;
   #number = 0;
   #isOpen = false;
   #running: Transaction;
@@ -107,8 +114,13 @@ export class Handle {
     return this.#participants;
   }
 
+  guardWith(gate: HandleGate): void {
+    this.#gate = gate;
+  }
+
   begin(): void {
     if (this.#isOpen) throw new Error('a handle is open already');
+    this.#gate?.beforeHandle();
     this.#isOpen = true;
     this.#number++;
     this.#imagesUsed = 0;

@@ -1,4 +1,4 @@
-import { u16be, u32be } from '../../../shared/bytes.ts';
+import { putU16be, putU32be, u16be, u32be } from '../../../shared/bytes.ts';
 import type { Crc32c } from '../checksum.ts';
 import {
   JOURNAL_BLOCK_TAIL_SIZE,
@@ -50,15 +50,40 @@ export class JournalChecksum {
   /** The journalled block `data` against the tag at `tagAt` of its descriptor block. */
   dataMatches(data: Uint8Array, sequence: number, descriptor: DataView, tagAt: number): boolean {
     if (!this.#enabled) return true;
+    const computed = this.#ofData(data, sequence);
+    return this.#version3
+      ? u32be(descriptor, tagAt + JOURNAL_TAG3.t_checksum) === computed
+      : u16be(descriptor, tagAt + JOURNAL_TAG.t_checksum) === (computed & 0xffff);
+  }
+
+  /** Descriptor and revoke blocks. */
+  sealBlockTail(bytes: Uint8Array, view: DataView): void {
+    if (this.#enabled) this.#sealField(bytes, view, bytes.length - JOURNAL_BLOCK_TAIL_SIZE);
+  }
+
+  sealCommit(bytes: Uint8Array, view: DataView): void {
+    if (this.#enabled) this.#sealField(bytes, view, JOURNAL_COMMIT.h_chksum);
+  }
+
+  /** Puts the checksum of the journalled block `data` into its tag. */
+  sealData(data: Uint8Array, sequence: number, descriptor: DataView, tagAt: number): void {
+    if (!this.#enabled) return;
+    const computed = this.#ofData(data, sequence);
+    if (this.#version3) putU32be(descriptor, tagAt + JOURNAL_TAG3.t_checksum, computed);
+    else putU16be(descriptor, tagAt + JOURNAL_TAG.t_checksum, computed & 0xffff);
+  }
+
+  #ofData(data: Uint8Array, sequence: number): number {
     const bytes = this.#sequence;
     bytes[0] = sequence >>> 24;
     bytes[1] = sequence >>> 16;
     bytes[2] = sequence >>> 8;
     bytes[3] = sequence;
-    const computed = this.#crc32c(this.#crc32c(this.#seed, bytes, 0, 4), data, 0, data.length) >>> 0;
-    return this.#version3
-      ? u32be(descriptor, tagAt + JOURNAL_TAG3.t_checksum) === computed
-      : u16be(descriptor, tagAt + JOURNAL_TAG.t_checksum) === (computed & 0xffff);
+    return this.#crc32c(this.#crc32c(this.#seed, bytes, 0, 4), data, 0, data.length) >>> 0;
+  }
+
+  #sealField(bytes: Uint8Array, view: DataView, fieldAt: number): void {
+    putU32be(view, fieldAt, crcWithZeroedField(this.#crc32c, this.#seed, bytes, fieldAt, bytes.length));
   }
 
   #fieldMatches(bytes: Uint8Array, view: DataView, fieldAt: number): boolean {

@@ -38,6 +38,8 @@ export class JournalSuperblock {
   readonly firstBlock: number;
   /** Sequence number of the transaction at `startBlock`. */
   readonly sequence: number;
+  /** Why the journal was aborted: a negative errno in 32 bits; 0 when it was not. */
+  readonly errno: number;
   /** Where the log begins; 0 when nothing needs recovery. */
   readonly startBlock: number;
   readonly compat: number;
@@ -58,6 +60,7 @@ export class JournalSuperblock {
     this.firstBlock = u32be(view, o.s_first);
     this.sequence = u32be(view, o.s_sequence);
     this.startBlock = u32be(view, o.s_start);
+    this.errno = u32be(view, o.s_errno);
     const version2 = this.blockType === JournalBlockType.SUPERBLOCK_V2;
     const u32OfVersion2 = (offset: number): number => (version2 ? u32be(view, offset) : 0);
     this.compat = u32OfVersion2(o.s_feature_compat);
@@ -102,6 +105,17 @@ export function readJournalSuperblock(
   crc32c: Crc32c,
   journal: JournalFile,
 ): JournalSuperblock {
+  return new JournalSuperblock(viewOf(readJournalSuperblockBlock(device, blockSize, fsBlocksCount, crc32c, journal)));
+}
+
+/** The block with the journal superblock, which has passed all checks. */
+export function readJournalSuperblockBlock(
+  device: BlockDevice,
+  blockSize: number,
+  fsBlocksCount: number,
+  crc32c: Crc32c,
+  journal: JournalFile,
+): Uint8Array {
   if (journal.lengthBlocks < 1) throw new CorruptionError(structure, 'the journal file is empty');
   const blockNr = journal.physicalBlock(0);
   if (blockNr < 1 || blockNr >= fsBlocksCount) {
@@ -115,7 +129,7 @@ export function readJournalSuperblock(
   checkFeatures(superblock, blockNr);
   checkChecksum(superblock, bytes, crc32c, blockNr);
   checkExtent(superblock, journal.lengthBlocks, blockNr);
-  return superblock;
+  return bytes;
 }
 
 function checkFormat(superblock: JournalSuperblock, blockSize: number, block: number): void {

@@ -31,6 +31,7 @@ export const JOURNAL_SUPERBLOCK = Object.freeze({
   s_uuid: 0x30,
   s_checksum_type: 0x50,
   s_num_fc_blks: 0x54,
+  s_head: 0x58,
   s_checksum: 0xfc,
   SIZE: 1024,
 });

@@ -1,0 +1,446 @@
+import { Errno } from '../../../shared/errno.ts';
+import type { DeviceStep, WritableBlockDevice } from '../block-device.ts';
+import type { BufferCache, CachedBlock } from '../buffer-cache.ts';
+import type { Crc32c } from '../checksum.ts';
+import { IncompatibleError } from '../errors.ts';
+import { JOURNAL_MIN_BLOCKS, JournalBlockType, JournalIncompat } from '../layout/journal.ts';
+import type { Timestamp } from '../write-context.ts';
+import { HomeWriter } from './home-writer.ts';
+import { JournalExtents } from './journal-extents.ts';
+import { type JournalFile, type JournalSuperblock, readJournalSuperblockBlock } from './journal-superblock.ts';
+import { JournalSuperblockImage } from './journal-superblock-image.ts';
+import { LogBuffer } from './log-buffer.ts';
+import { nextSequence } from './sequence.ts';
+import type { Transaction } from './transaction.ts';
+import { TransactionEncoder } from './transaction-encoder.ts';
+import { CheckpointOutcome, type StoreListener, type TransactionStore } from './transaction-store.ts';
+
+/** What both kinds of store need. */
+export interface StoreOptions {
+  readonly device: WritableBlockDevice;
+  readonly cache: BufferCache;
+  /** Makes a changed block's checksum before its content is copied (see `sealBlock`). */
+  readonly seal: (block: CachedBlock) => void;
+  /** Memory aligned as direct I/O wants it. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** False: no flushes before commit blocks, which then need not be durable either (mount option barrier=0). */
+  readonly barrier: boolean;
+  /** Blocks that wait in the cache for being brought home, above which that begins. */
+  readonly heldBlocksLimit: number;
+  /** Upper bound of the blocks of one transaction, for the memory that its copy takes. */
+  readonly maxTransactionBlocks: number;
+}
+
+/** The log and how it is to be written. */
+export interface LogOptions {
+  readonly file: JournalFile;
+  readonly fsBlocksCount: number;
+  readonly crc32c: Crc32c;
+  /** Block numbers have 64 bits in this file system. */
+  readonly is64bit: boolean;
+  /** One of `JournalChecksumVersion`. */
+  readonly checksumVersion: number;
+  /** The time for commit blocks: that of the present request. */
+  readonly now: Timestamp;
+}
+
+/** A transaction in the log, from its writing on until the log's tail has passed it. */
+class LoggedTransaction {
+  readonly sequence: number;
+  /** Number in the log. */
+  readonly logSequence: number;
+  readonly startBlock: number;
+  readonly logBlocks: number;
+  /** Its blocks; some may have newer copies in later transactions, or be home. */
+  blocks: CachedBlock[];
+  /** Blocks whose newest committed copy is this one and not home: the tail can't pass the transaction before. */
+  pending = 0;
+  /** How many of those the checkpoint under way takes home. */
+  underWay = 0;
+
+  constructor(sequence: number, logSequence: number, startBlock: number, logBlocks: number, blocks: CachedBlock[]) {
+    this.sequence = sequence;
+    this.logSequence = logSequence;
+    this.startBlock = startBlock;
+    this.logBlocks = logBlocks;
+    this.blocks = blocks;
+  }
+}
+
+/** The log's beginning: the oldest transaction that a replay would need. */
+class LogTail {
+  sequence = 0;
+  logSequence = 0;
+  block = 0;
+
+  set(sequence: number, logSequence: number, block: number): void {
+    this.sequence = sequence;
+    this.logSequence = logSequence;
+    this.block = block;
+  }
+
+  copy(from: LogTail): void {
+    this.set(from.sequence, from.logSequence, from.block);
+  }
+}
+
+/**
+ * Transactions go to the circular log; their blocks are brought home later, from the cache (checkpoint).
+ *
+ * The log's tail passes a transaction only when each of its blocks is home durably, or has a newer copy in a later
+ * committed transaction of the log, or was freed by one. The content of a block goes home only while it is what the
+ * newest committed transaction left: a block that was changed or freed since waits until that is committed too.
+ */
+export class LogStore implements TransactionStore {
+  readonly maxBlocks: number;
+  readonly #options: StoreOptions;
+  readonly #device: WritableBlockDevice;
+  readonly #cache: BufferCache;
+  readonly #listener: StoreListener;
+  readonly #now: Timestamp;
+  readonly #blockSize: number;
+  readonly #extents: JournalExtents;
+  readonly #superblock: JournalSuperblock;
+  readonly #image: JournalSuperblockImage;
+  readonly #superblockBytes: Uint8Array;
+  readonly #encoder: TransactionEncoder;
+  readonly #buffer: LogBuffer;
+  readonly #home: HomeWriter;
+  readonly #capacityBlocks: number;
+
+  /** In the log and committed, oldest first. Their sequence numbers follow each other without gaps. */
+  readonly #logged: LoggedTransaction[] = [];
+  #committing: LoggedTransaction | null = null;
+  /** Freed by the committing transaction. */
+  #forgotten: CachedBlock[] = [];
+  /** Blocks of `#logged` that aren't home, each counted once. */
+  #pendingBlocks = 0;
+  /** Where the next transaction will be written, and its number in the log. */
+  #head: number;
+  #nextLogSequence: number;
+  #nextSequence = 1;
+  #freeBlocks: number;
+  /** As the superblock on the device has it. While `#isActive` is false, it says that the log is empty. */
+  readonly #tail = new LogTail();
+  readonly #newTail = new LogTail();
+  #isActive = false;
+  /** The superblock is being written: its memory may not change, and no second write may overtake the first. */
+  #superblockIsBusy = false;
+  /** It is the commit under way that writes it. */
+  #commitHasSuperblock = false;
+  /** A feature has been added that the superblock on the device doesn't have yet. */
+  #superblockIsStale = false;
+  #hasRevokeFeature: boolean;
+
+  readonly #batch: CachedBlock[] = [];
+  readonly #batchTransactions: LoggedTransaction[] = [];
+  #isCheckpointing = false;
+  #movesTail = false;
+  #checkpointProgram = 0;
+  #abortErrno = 0;
+
+  /**
+   * Opens a log that is empty, for writing. Nothing is written before the first commit. Throws IncompatibleError for a
+   * journal that can't be written, CorruptionError for a damaged one.
+   */
+  constructor(options: StoreOptions, log: LogOptions, listener: StoreListener) {
+    const { device, cache } = options;
+    this.#options = options;
+    this.#device = device;
+    this.#cache = cache;
+    this.#listener = listener;
+    this.#now = log.now;
+    this.#blockSize = cache.blockSize;
+    const bytes = readJournalSuperblockBlock(device, cache.blockSize, log.fsBlocksCount, log.crc32c, log.file);
+    this.#image = new JournalSuperblockImage(bytes, log.crc32c);
+    requireWritable(this.#image.decode());
+    this.#image.setFeatures(log.is64bit, log.checksumVersion);
+    this.#superblock = this.#image.decode();
+    this.#hasRevokeFeature = this.#superblock.hasIncompat(JournalIncompat.REVOKE);
+    this.#extents = new JournalExtents(log.file, this.#superblock.lengthBlocks, log.fsBlocksCount);
+    this.#superblockBytes = options.allocate(cache.blockSize);
+    this.#buffer = new LogBuffer(cache.blockSize, options.allocate);
+    this.#encoder = new TransactionEncoder(this.#superblock, log.crc32c, this.#buffer);
+    this.#home = new HomeWriter(device, cache.blockSize);
+    this.#capacityBlocks = this.#superblock.endBlock - this.#superblock.firstBlock;
+    // One block stays unused, so that a full log does not look like an empty one.
+    this.#freeBlocks = this.#capacityBlocks - 1;
+    this.#head = this.#superblock.firstBlock;
+    // As the kernel counts: the number in the superblock of an empty log is the last one that may have been used.
+    this.#nextLogSequence = nextSequence(this.#superblock.sequence);
+    this.maxBlocks = Math.min(options.maxTransactionBlocks, Math.floor(this.#capacityBlocks / 4));
+  }
+
+  fits(blocks: number, revokes: number): boolean {
+    return this.#encoder.logBlocks(blocks, revokes) <= this.#freeBlocks;
+  }
+
+  write(transaction: Transaction): DeviceStep[] {
+    const blocks = this.#takeBlocks(transaction);
+    const revokes = this.#neededRevokes(transaction);
+    const count = this.#encoder.encode(this.#nextLogSequence, blocks, revokes, this.#now);
+    const { sequence } = transaction;
+    this.#committing = new LoggedTransaction(sequence, this.#nextLogSequence, this.#head, count, blocks);
+    this.#freeBlocks -= count;
+    const steps: DeviceStep[] = [];
+    this.#pushLogWrites(steps, count - 1);
+    this.#pushSuperblock(steps, revokes.length > 0);
+    if (this.#options.barrier) steps.push({ kind: 'flush' });
+    this.#pushWrite(steps, count - 1, 1, this.#options.barrier);
+    this.#head = this.#advance(this.#head, count);
+    this.#nextLogSequence = nextSequence(this.#nextLogSequence);
+    this.#nextSequence = sequence + 1;
+    return steps;
+  }
+
+  committed(transaction: Transaction): void {
+    const logged = this.#committing;
+    if (logged === null) return;
+    this.#committing = null;
+    this.#isActive = true;
+    this.#logged.push(logged);
+    for (const block of logged.blocks) {
+      this.#supersede(block);
+      block.committedIn = logged.sequence;
+    }
+    logged.pending = logged.blocks.length;
+    this.#pendingBlocks += logged.pending;
+    for (const block of this.#forgotten) {
+      this.#supersede(block);
+      if (!block.forgotten || block.transaction !== transaction.sequence) continue;
+      block.transaction = 0;
+      this.#cache.drop(block);
+    }
+    this.#forgotten = [];
+    this.#commitEnded();
+  }
+
+  failed(): void {
+    this.#committing = null;
+    this.#commitEnded();
+  }
+
+  get needsCheckpoint(): boolean {
+    return this.#freeBlocks < this.#capacityBlocks / 2 || this.#pendingBlocks > this.#options.heldBlocksLimit;
+  }
+
+  checkpoint(maxBlocks: number): number {
+    if (this.#isCheckpointing) return CheckpointOutcome.BUSY;
+    this.#collectBatch(maxBlocks);
+    this.#findTail();
+    this.#movesTail = this.#isActive && !this.#superblockIsBusy && this.#newTail.sequence !== this.#tail.sequence;
+    if (this.#batch.length === 0 && !this.#movesTail) return CheckpointOutcome.NOTHING;
+    this.#isCheckpointing = true;
+    const errno = this.#home.write(this.#batch);
+    if (errno === 0) this.#runCheckpoint();
+    else this.#checkpointEnded(errno);
+    return CheckpointOutcome.STARTED;
+  }
+
+  waitForCheckpoint(): void {
+    if (this.#isCheckpointing) this.#device.wait(this.#checkpointProgram);
+  }
+
+  markClean(): number {
+    if (this.#pendingBlocks !== 0 || this.#committing !== null) return Errno.EBUSY;
+    if (!this.#isActive) return 0;
+    this.#image.setEmpty(this.#nextLogSequence, this.#head);
+    const errno = this.#writeSuperblockNow();
+    if (errno !== 0) return errno;
+    this.#logged.length = 0;
+    this.#freeBlocks = this.#capacityBlocks - 1;
+    this.#isActive = false;
+    return 0;
+  }
+
+  abort(errno: number): void {
+    this.#abortErrno = errno;
+    this.#recordAbort();
+  }
+
+  /** Seals the blocks that are to be logged, and puts those that were freed aside. */
+  #takeBlocks(transaction: Transaction): CachedBlock[] {
+    const taken: CachedBlock[] = [];
+    for (const block of transaction.blocks) {
+      if (block.forgotten) {
+        this.#forgotten.push(block);
+      } else {
+        this.#options.seal(block);
+        taken.push(block);
+      }
+    }
+    return taken;
+  }
+
+  /** A block that came into use again as metadata within the transaction is not revoked: its new copy is replayed. */
+  #neededRevokes(transaction: Transaction): number[] {
+    return transaction.revoked.filter((blockNr) => {
+      const block = this.#cache.peek(blockNr);
+      return block === null || block.forgotten || block.transaction !== transaction.sequence;
+    });
+  }
+
+  #advance(blockNr: number, count: number): number {
+    const { firstBlock } = this.#superblock;
+    return firstBlock + ((blockNr - firstBlock + count) % this.#capacityBlocks);
+  }
+
+  /** Writes of the buffer's first `count` blocks, as long as memory and device allow. */
+  #pushLogWrites(steps: DeviceStep[], count: number): void {
+    for (let from = 0; from < count; ) {
+      const length = this.#contiguous(from, this.#buffer.contiguous(from, count - from));
+      this.#pushWrite(steps, from, length, false);
+      from += length;
+    }
+  }
+
+  #contiguous(from: number, limit: number): number {
+    const first = this.#extents.physicalBlock(this.#advance(this.#head, from));
+    let length = 1;
+    while (length < limit && this.#extents.physicalBlock(this.#advance(this.#head, from + length)) === first + length) {
+      length++;
+    }
+    return length;
+  }
+
+  #pushWrite(steps: DeviceStep[], from: number, length: number, durable: boolean): void {
+    const deviceBlock = this.#extents.physicalBlock(this.#advance(this.#head, from));
+    const bytes = this.#buffer.bytes(from, length);
+    steps.push({ kind: 'write', offsetBytes: deviceBlock * this.#blockSize, bytes, durable });
+  }
+
+  /** The superblock must say where the log begins before the first commit block is there. */
+  #pushSuperblock(steps: DeviceStep[], hasRevokes: boolean): void {
+    if (hasRevokes && !this.#hasRevokeFeature) {
+      this.#image.addIncompat(JournalIncompat.REVOKE);
+      this.#hasRevokeFeature = true;
+      this.#superblockIsStale = true;
+    }
+    const committing = this.#committing;
+    if (!this.#isActive && committing !== null) {
+      this.#tail.set(committing.sequence, committing.logSequence, committing.startBlock);
+      this.#image.setStart(committing.logSequence, committing.startBlock);
+    } else if (!this.#superblockIsStale || this.#superblockIsBusy) {
+      return;
+    }
+    steps.push(this.#superblockStep(false));
+    this.#commitHasSuperblock = true;
+  }
+
+  #superblockStep(durable: boolean): DeviceStep {
+    this.#superblockIsBusy = true;
+    this.#superblockIsStale = false;
+    this.#image.encodeInto(this.#superblockBytes);
+    const offsetBytes = this.#extents.physicalBlock(0) * this.#blockSize;
+    return { kind: 'write', offsetBytes, bytes: this.#superblockBytes, durable };
+  }
+
+  #writeSuperblockNow(): number {
+    let result = 0;
+    const program = this.#device.run([this.#superblockStep(true)], (errno) => {
+      result = errno;
+    });
+    this.#device.wait(program);
+    this.#superblockIsBusy = false;
+    return result;
+  }
+
+  /** The block's copies in committed transactions are needed no more. */
+  #supersede(block: CachedBlock): void {
+    if (block.committedIn === 0) return;
+    this.#logged[block.committedIn - this.#logged[0].sequence].pending--;
+    this.#pendingBlocks--;
+    block.committedIn = 0;
+  }
+
+  #collectBatch(maxBlocks: number): void {
+    for (const transaction of this.#logged) {
+      if (this.#batch.length >= maxBlocks) return;
+      if (transaction.pending === 0) continue;
+      transaction.blocks = transaction.blocks.filter((block) => block.committedIn === transaction.sequence);
+      for (const block of transaction.blocks) {
+        if (block.transaction !== transaction.sequence || this.#batch.length >= maxBlocks) continue;
+        this.#batch.push(block);
+        this.#batchTransactions.push(transaction);
+        transaction.underWay++;
+      }
+    }
+  }
+
+  /** Where the log may begin once the batch is home. */
+  #findTail(): void {
+    const first = this.#logged.find((logged) => logged.pending > logged.underWay) ?? this.#committing;
+    if (first !== null) this.#newTail.set(first.sequence, first.logSequence, first.startBlock);
+    else this.#newTail.set(this.#nextSequence, this.#nextLogSequence, this.#head);
+  }
+
+  #runCheckpoint(): void {
+    const steps: DeviceStep[] = [];
+    if (this.#batch.length > 0) steps.push({ kind: 'flush' });
+    if (this.#movesTail) {
+      this.#image.setStart(this.#newTail.logSequence, this.#newTail.block);
+      steps.push(this.#superblockStep(true));
+    }
+    const program = this.#device.run(steps, (errno) => this.#checkpointEnded(errno));
+    if (this.#isCheckpointing) this.#checkpointProgram = program;
+  }
+
+  #checkpointEnded(errno: number): void {
+    this.#isCheckpointing = false;
+    if (this.#movesTail) this.#superblockIsBusy = false;
+    if (errno === 0) this.#settleBatch();
+    else this.#image.setStart(this.#tail.logSequence, this.#tail.block);
+    for (const transaction of this.#batchTransactions) transaction.underWay = 0;
+    this.#batch.length = 0;
+    this.#batchTransactions.length = 0;
+    this.#recordAbort();
+    if (errno !== 0) this.#listener.checkpointFailed(errno);
+    else this.#listener.checkpointed();
+  }
+
+  #settleBatch(): void {
+    for (let index = 0; index < this.#batch.length; index++) {
+      const block = this.#batch[index];
+      const { sequence } = this.#batchTransactions[index];
+      // Meanwhile a newer copy may have been committed, or the block freed.
+      if (block.committedIn !== sequence) continue;
+      this.#supersede(block);
+      if (block.transaction !== sequence) continue;
+      block.transaction = 0;
+      this.#cache.release(block);
+    }
+    if (!this.#movesTail) return;
+    this.#tail.copy(this.#newTail);
+    while (this.#logged.length > 0 && this.#logged[0].sequence < this.#tail.sequence) {
+      this.#freeBlocks += this.#logged[0].logBlocks;
+      this.#logged.shift();
+    }
+  }
+
+  #commitEnded(): void {
+    if (!this.#commitHasSuperblock) return;
+    this.#commitHasSuperblock = false;
+    this.#superblockIsBusy = false;
+    this.#recordAbort();
+  }
+
+  /** Once there is something to record and nobody else writes the superblock. */
+  #recordAbort(): void {
+    if (this.#abortErrno === 0 || this.#superblockIsBusy) return;
+    this.#image.setErrno(this.#abortErrno);
+    this.#abortErrno = 0;
+    this.#device.run([this.#superblockStep(true)], () => {
+      this.#superblockIsBusy = false;
+    });
+  }
+}
+
+function requireWritable(superblock: JournalSuperblock): void {
+  if (superblock.blockType !== JournalBlockType.SUPERBLOCK_V2) {
+    throw new IncompatibleError('the journal superblock is of version 1, which is not written');
+  }
+  if (superblock.endBlock < JOURNAL_MIN_BLOCKS) {
+    throw new IncompatibleError(`the journal has ${superblock.endBlock} blocks, ${JOURNAL_MIN_BLOCKS} are needed`);
+  }
+  if (superblock.startBlock !== 0) throw new IncompatibleError('the journal holds transactions that need recovery');
+}

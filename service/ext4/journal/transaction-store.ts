@@ -1,0 +1,42 @@
+import type { DeviceStep } from '../block-device.ts';
+import type { Transaction } from './transaction.ts';
+
+/** What an attempt to bring blocks home came to. */
+export const CheckpointOutcome = Object.freeze({
+  STARTED: 0,
+  /** One is under way already. */
+  BUSY: 1,
+  /** What isn't home yet has been changed again and must be committed first, or there is nothing at all. */
+  NOTHING: 2,
+});
+
+/** Where closed transactions go: to a log first, or straight to the places of their blocks. */
+export interface TransactionStore {
+  /** A running transaction of more blocks than this is closed. */
+  readonly maxBlocks: number;
+  /** Would a transaction with so many blocks and revoked blocks fit, beside the one that is being written? */
+  fits(blocks: number, revokes: number): boolean;
+  /** Copies the content of a closed transaction; the steps that write it, whose memory is used again by the next call. */
+  write(transaction: Transaction): DeviceStep[];
+  /** The steps have succeeded: the transaction is durable. */
+  committed(transaction: Transaction): void;
+  /** A step has failed; how much of the transaction is on the device is unknown. `abort` follows. */
+  failed(): void;
+  /** Should blocks be brought home now, because space in log or memory runs short? */
+  readonly needsCheckpoint: boolean;
+  /** Begins to bring home up to `maxBlocks` committed blocks, oldest first, and gives their space in the log back. */
+  checkpoint(maxBlocks: number): number;
+  /** Blocks until no checkpoint is under way. */
+  waitForCheckpoint(): void;
+  /** Everything is committed and home: says so on the device. Returns 0 or a positive errno. */
+  markClean(): number;
+  /** Records on the device that the journal was aborted, if possible. Nothing else is written any more. */
+  abort(errno: number): void;
+}
+
+/** How a store reports what happens in its own time. */
+export interface StoreListener {
+  /** A checkpoint has ended; space in log and memory may be free. */
+  checkpointed(): void;
+  checkpointFailed(errno: number): void;
+}
