@@ -289,6 +289,7 @@ test.each(FEATURES)('an image with $name is refused by that name', async ({ mkfs
 
 /** Each attempt kills one step later; the first one that gets through has seen all steps. */
 const STEPS_MAX = 80;
+const SIGKILL = 9;
 const killAt = (call: string, step: number) => `${call}:signal=KILL:when=${step}`;
 
 /** Either the mount came through, and then it works and ends with umount, or nothing of it is left. */
@@ -307,8 +308,12 @@ async function expectMountOrNothing(
   expect(mountsBelow(room.directory)).toEqual([]);
 }
 
+/** A kernel without the mount API. */
+const ONLY_MOUNT_2 = 'fsopen:error=ENOSYS';
+
 /** strace, which does to one process, and not to its children, what `faults` say. */
 const withFaults = (...faults: readonly string[]): readonly string[] => {
+  if (faults.length === 0) return [];
   const calls = faults.map((fault) => fault.slice(0, fault.indexOf(':'))).join(',');
   const injections = faults.flatMap((fault) => ['-e', `inject=${fault}`]);
   return ['strace', '-qq', '-o', '/dev/null', '-e', `trace=${calls}`, ...injections];
@@ -358,41 +363,71 @@ test.each([
   ['recvmsg', 6],
   ['poll', 6],
 ] as const)('kill -9 of the helper at any %s leaves nothing where there is only mount(2)', async (call, fewest) => {
-  const steps = await killHelperAtEach(call, { ...asRoot, faults: ['fsopen:error=ENOSYS'] });
+  const steps = await killHelperAtEach(call, { ...asRoot, faults: [ONLY_MOUNT_2] });
   expect(steps).toBeGreaterThan(fewest);
 });
 
-async function mountThroughKilledService(call: string, step: number): Promise<number | null> {
-  const strace = [
-    'strace',
-    '-D',
-    '-f',
-    '-qq',
-    '-o',
-    '/dev/null',
-    '-e',
-    `trace=${call}`,
-    '-e',
-    `inject=${killAt(call, step)}`,
-  ];
-  const service = await Ext4Service.start(room, strace);
+/** Kills the helper when it has nothing left to do but to end. */
+async function expectMountToOutliveHelper(mounting: Mounting): Promise<void> {
+  const mountPoint = room.mountPoint();
+  const killed = withFaults(killAt('exit_group', 1), ...mounting.faults);
+  const process = room.supervise([...killed, ...mounting.command(mountPoint)]);
+  expect((await process.waitForEnd(20_000)).signal).toBe(SIGKILL);
+  const content = output([...mounting.user, 'cat', `${mountPoint}/directory/file`]);
+  expect(content).toEqual({ status: 0, text: 'content\n' });
+  run('umount', [mountPoint]);
+  await process.waitForAll(10_000);
+  expect(room.leaks()).toEqual([]);
+}
+
+test('a mount outlives a helper that is killed when it has handed it over', async () => {
+  await expectMountToOutliveHelper(asRoot);
+  await expectMountToOutliveHelper({ ...asRoot, faults: [ONLY_MOUNT_2] });
+});
+
+const mountThroughService = (mountPoint: string) => [
+  program('fuservicemount'),
+  image,
+  mountPoint,
+  '-t',
+  'fuse.ext4',
+  '-o',
+  'ro',
+];
+
+const KERNELS = [
+  ['with the mount API', []],
+  ['with mount(2) only', [ONLY_MOUNT_2]],
+] as const;
+const CALLS_AND_KERNELS = ['sendmsg', 'recvmsg'].flatMap((call) =>
+  KERNELS.map(([kernel, faults]) => ({ call, kernel, faults })),
+);
+
+async function mountThroughKilledService(
+  call: string,
+  step: number,
+  faults: readonly string[],
+): Promise<number | null> {
+  const injection = ['-e', `trace=${call}`, '-e', `inject=${killAt(call, step)}`];
+  const service = await Ext4Service.start(room, ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...injection]);
   try {
     const mountPoint = room.mountPoint();
-    const helper = room.supervise([program('fuservicemount'), image, mountPoint, '-t', 'fuse.ext4', '-o', 'ro']);
+    const helper = room.supervise([...withFaults(...faults), ...mountThroughService(mountPoint)]);
     const end = await helper.waitForEnd(20_000);
     await expectMountOrNothing(end, mountPoint, () => service.waitForServiceEnd(20_000));
+    await helper.waitForAll(10_000);
     return end.code;
   } finally {
     await service.stop();
   }
 }
 
-test.each(['sendmsg', 'recvmsg'])(
-  'kill -9 of the service at any %s leaves nothing, and the helper says so',
-  async (call) => {
+test.each(CALLS_AND_KERNELS)(
+  'kill -9 of the service at any $call leaves nothing, and the helper says so, $kernel',
+  async ({ call, faults }) => {
     let step = 1;
     for (; step < STEPS_MAX; step++) {
-      const code = await mountThroughKilledService(call, step);
+      const code = await mountThroughKilledService(call, step, faults);
       expect(room.leaks(), `after a kill at ${call} ${step}`).toEqual([]);
       if (code === 0) break;
     }
@@ -401,35 +436,33 @@ test.each(['sendmsg', 'recvmsg'])(
   },
 );
 
-test.each(['sendmsg', 'recvmsg'])('kill -9 of fuservicemount at any %s leaves nothing', async (call) => {
-  const service = await Ext4Service.start(room);
-  let step = 1;
-  try {
-    for (; step < STEPS_MAX; step++) {
-      const mountPoint = room.mountPoint();
-      service.activator.output = '';
-      const helper = room.supervise([
-        ...withFaults(killAt(call, step)),
-        program('fuservicemount'),
-        image,
-        mountPoint,
-        '-t',
-        'fuse.ext4',
-        '-o',
-        'ro',
-      ]);
-      const end = await helper.waitForEnd(20_000);
-      await expectMountOrNothing(end, mountPoint, () => service.waitForServiceEnd(20_000));
-      expect(service.servicePids(), `after a kill at ${call} ${step}`).toEqual([]);
-      if (end.code === 0) break;
+test.each(CALLS_AND_KERNELS)(
+  'kill -9 of fuservicemount at any $call leaves nothing, $kernel',
+  async ({ call, faults }) => {
+    const service = await Ext4Service.start(room);
+    let step = 1;
+    try {
+      for (; step < STEPS_MAX; step++) {
+        const mountPoint = room.mountPoint();
+        service.activator.output = '';
+        const killed = withFaults(killAt(call, step), ...faults);
+        const helper = room.supervise([...killed, ...mountThroughService(mountPoint)]);
+        const end = await helper.waitForEnd(20_000);
+        await expectMountOrNothing(end, mountPoint, async () => {
+          await service.waitForServiceEnd(20_000);
+          await helper.waitForAll(10_000);
+        });
+        expect(service.servicePids(), `after a kill at ${call} ${step}`).toEqual([]);
+        if (end.code === 0) break;
+      }
+    } finally {
+      await service.stop();
     }
-  } finally {
-    await service.stop();
-  }
-  expect(room.leaks()).toEqual([]);
-  expect(step, 'the handshake has several steps').toBeGreaterThan(4);
-  expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
-});
+    expect(room.leaks()).toEqual([]);
+    expect(step, 'the handshake has several steps').toBeGreaterThan(4);
+    expect(step, 'one attempt must get through').toBeLessThan(STEPS_MAX);
+  },
+);
 
 test("the service starts and serves under its unit's system call filter", async () => {
   const user = [...nobody, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all'];
@@ -610,6 +643,18 @@ test.each([
     const command = (mountPoint: string) => mountAsUser(fuse4fs, mountPoint);
     expect(await killHelperAtEach(call, { user: nobody, command, faults: [] })).toBeGreaterThan(fewest);
   });
+});
+
+test("an ordinary user's mount outlives a helper that is killed when it has handed it over", async () => {
+  const fuse4fs = programsForEverybody();
+  chmodSync(image, 0o644);
+  await withOpenFuseDevice(() =>
+    expectMountToOutliveHelper({
+      user: nobody,
+      command: (mountPoint) => mountAsUser(fuse4fs, mountPoint),
+      faults: [],
+    }),
+  );
 });
 
 test.each(['sendmsg', 'recvmsg'])("kill -9 of an ordinary user's service at any %s leaves nothing", async (call) => {
