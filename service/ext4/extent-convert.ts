@@ -9,6 +9,9 @@ import type { WriteContext } from './write-context.ts';
 
 const path = new ExtentPath();
 
+/** Data that is on the device must become part of the file; making a range zero may find no space. */
+const mayNotFail = (unwritten: boolean): boolean => !unwritten;
+
 /**
  * Makes the mapped blocks of [from, end) all unwritten, or all written, as much as the open handle should do.
  * Holes stay. Returns how far it came; `end` when all is done. A change of one extent adds two entries at most.
@@ -77,7 +80,7 @@ function convertHead(
     return;
   }
   putExtent(index, lblk, pblk, lenBlocks, unwritten);
-  if (last < end) addExtent(ctx, inode, last, pblk + lenBlocks, end - last, !unwritten);
+  if (last < end) addExtent(ctx, inode, last, pblk + lenBlocks, end - last, !unwritten, mayNotFail(unwritten));
   else mergeWithNext(path, index);
 }
 
@@ -101,7 +104,7 @@ function convertTail(
     putExtent(index + 1, first, pblk, lenOf(path.rawLen(index + 1)) + lenBlocks, unwritten);
     return;
   }
-  insertExtent(ctx, inode, first, pblk, lenBlocks, unwritten);
+  insertExtent(ctx, inode, first, pblk, lenBlocks, unwritten, mayNotFail(unwritten));
 }
 
 function convertMiddle(
@@ -116,8 +119,8 @@ function convertMiddle(
   const pblk = path.pblk(index);
   const end = lblk + lenOf(path.rawLen(index));
   putExtent(index, lblk, pblk, first - lblk, !unwritten);
-  addExtent(ctx, inode, first, pblk + (first - lblk), last - first, unwritten);
-  addExtent(ctx, inode, last, pblk + (last - lblk), end - last, !unwritten);
+  addExtent(ctx, inode, first, pblk + (first - lblk), last - first, unwritten, mayNotFail(unwritten));
+  addExtent(ctx, inode, last, pblk + (last - lblk), end - last, !unwritten, mayNotFail(unwritten));
 }
 
 function putExtent(index: number, lblk: number, pblk: number, lenBlocks: number, unwritten: boolean): void {

@@ -11,6 +11,7 @@ const path = new ExtentPath();
 /**
  * Maps `lenBlocks` file blocks from `lblk` on, which must be a hole, to the device's blocks from `pblk` on. Extends
  * a neighbour in the same leaf where it can. `lenBlocks` is at most `maxExtentLen(unwritten)`.
+ * `essential`: the tree may grow into the very last free blocks for this.
  */
 export function insertExtent(
   ctx: WriteContext,
@@ -19,6 +20,7 @@ export function insertExtent(
   pblk: number,
   lenBlocks: number,
   unwritten: boolean,
+  essential: boolean,
 ): void {
   path.find(ctx, inode, lblk);
   const index = path.index(path.depth);
@@ -31,7 +33,7 @@ export function insertExtent(
   ) {
     beginEarlier(ctx, inode, index + 1, lenBlocks);
   } else {
-    addExtent(ctx, inode, lblk, pblk, lenBlocks, unwritten);
+    addExtent(ctx, inode, lblk, pblk, lenBlocks, unwritten, essential);
   }
 }
 
@@ -61,8 +63,9 @@ export function addExtent(
   pblk: number,
   lenBlocks: number,
   unwritten: boolean,
+  essential: boolean,
 ): void {
-  makeRoom(ctx, inode, path, lblk);
+  makeRoom(ctx, inode, path, lblk, essential);
   const level = path.depth;
   const index = path.index(level) + 1;
   const slot = path.slot(level, index);

@@ -57,9 +57,12 @@ export function touchNode(ctx: WriteContext, inode: Inode, node: CachedBlock): v
   node.ownerGeneration = inode.generation;
 }
 
-/** A node without entries in a new block near `goal`, counted as the inode's. */
-export function newNode(ctx: WriteContext, inode: Inode, goal: number, depth: number): CachedBlock {
-  const node = ctx.handle.fresh(ctx.blocks.allocateMetadata(goal));
+/**
+ * A node without entries in a new block near `goal`, counted as the inode's. `essential`: for a change that must not
+ * fail for lack of space.
+ */
+export function newNode(ctx: WriteContext, inode: Inode, goal: number, depth: number, essential: boolean): CachedBlock {
+  const node = ctx.handle.fresh(ctx.blocks.allocateMetadata(goal, essential));
   touchNode(ctx, inode, node);
   putNodeHeader(node.view, 0, 0, nodeCapacity(ctx.blockSize), depth);
   node.checked |= BlockCheck.EXTENT_NODE;

@@ -127,7 +127,7 @@ function cutMiddle(ctx: WriteContext, inode: Inode, index: number, first: number
   const unwritten = isUnwritten(path.rawLen(index));
   const end = lblk + lenOf(path.rawLen(index));
   putExtentRawLen(path.node(level).view, path.slot(level, index), rawLenOf(first - lblk, unwritten));
-  addExtent(ctx, inode, last, pblk + (last - lblk), end - last, unwritten);
+  addExtent(ctx, inode, last, pblk + (last - lblk), end - last, unwritten, true);
 }
 
 /** Gives back the leaf at the path's end, which has no entries, and the nodes above that have none without it. */

@@ -29,7 +29,7 @@ export function splitExtentAt(ctx: WriteContext, inode: Inode, lblk: number): vo
   path.touch(ctx, inode, path.depth);
   const slot = path.slot(path.depth, index);
   putExtentRawLen(path.node(path.depth).view, slot, rawLenOf(lblk - begin, unwritten));
-  addExtent(ctx, inode, lblk, pblk + (lblk - begin), end - lblk, unwritten);
+  addExtent(ctx, inode, lblk, pblk + (lblk - begin), end - lblk, unwritten, false);
 }
 
 /**

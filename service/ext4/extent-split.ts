@@ -13,13 +13,13 @@ import type { WriteContext } from './write-context.ts';
  * each round splits one node whose parent has room, or puts a new level below the root, so that there are
  * at most two rounds for each level.
  */
-export function makeRoom(ctx: WriteContext, inode: Inode, path: ExtentPath, lblk: number): void {
+export function makeRoom(ctx: WriteContext, inode: Inode, path: ExtentPath, lblk: number, essential: boolean): void {
   path.find(ctx, inode, lblk);
   while (isFull(path, path.depth)) {
     let level = path.depth - 1;
     while (level >= 0 && isFull(path, level)) level--;
-    if (level < 0) growRoot(ctx, inode, path);
-    else splitNode(ctx, inode, path, level + 1, lblk);
+    if (level < 0) growRoot(ctx, inode, path, essential);
+    else splitNode(ctx, inode, path, level + 1, lblk, essential);
     path.find(ctx, inode, lblk);
   }
 }
@@ -27,14 +27,14 @@ export function makeRoom(ctx: WriteContext, inode: Inode, path: ExtentPath, lblk
 const isFull = (path: ExtentPath, level: number): boolean => nodeIsFull(path.node(level).view, path.at(level));
 
 /** Moves the root's entries into a new node, the only one below the root then. */
-function growRoot(ctx: WriteContext, inode: Inode, path: ExtentPath): void {
+function growRoot(ctx: WriteContext, inode: Inode, path: ExtentPath, essential: boolean): void {
   if (path.depth === EXTENT_MAX_DEPTH) {
     throw new FsError(Errno.EFBIG, `the extent tree of inode ${inode.ino} can't have more levels`);
   }
   const root = path.node(0);
   const at = path.at(0);
   const entries = path.entries(0);
-  const node = newNode(ctx, inode, ctx.blocks.goalFor(inode), path.depth);
+  const node = newNode(ctx, inode, ctx.blocks.goalFor(inode), path.depth, essential);
   path.touch(ctx, inode, 0);
   node.bytes.set(root.bytes.subarray(slotAt(at, 0), slotAt(at, entries)), slotAt(0, 0));
   putU16le(node.view, EXTENT_HEADER.eh_entries, entries);
@@ -49,13 +49,20 @@ function growRoot(ctx: WriteContext, inode: Inode, path: ExtentPath): void {
  * Moves the later half of the node at `level` into a new one. Where the node grows at its end, as files that are
  * written from front to back do, it stays full instead, and only what comes goes into the new one.
  */
-function splitNode(ctx: WriteContext, inode: Inode, path: ExtentPath, level: number, lblk: number): void {
+function splitNode(
+  ctx: WriteContext,
+  inode: Inode,
+  path: ExtentPath,
+  level: number,
+  lblk: number,
+  essential: boolean,
+): void {
   const node = path.node(level);
   const entries = path.entries(level);
   const isLeaf = level === path.depth;
   const atEnd = path.index(level) === entries - 1;
   const keep = keptEntries(entries, atEnd, isLeaf);
-  const sibling = newNode(ctx, inode, node.blockNr + 1, path.depth - level);
+  const sibling = newNode(ctx, inode, node.blockNr + 1, path.depth - level, essential);
   if (keep < entries) {
     path.touch(ctx, inode, level);
     sibling.bytes.set(node.bytes.subarray(slotAt(0, keep), slotAt(0, entries)), slotAt(0, 0));

@@ -1,5 +1,5 @@
 import { Errno } from '../../shared/errno.ts';
-import { FsError } from './errors.ts';
+import { FsError, SpaceAwaitsCommit } from './errors.ts';
 import { requirePossibleSize, setFileSize } from './file-size.ts';
 import { handleIsFull } from './handle-budget.ts';
 import { readInlineData } from './inline-data.ts';
@@ -43,7 +43,9 @@ export function writeSmall(ctx: WriteContext, inode: Inode, offset: number, byte
   return done;
 }
 
-export const isOutOfSpace = (error: unknown): boolean => error instanceof FsError && error.errno === Errno.ENOSPC;
+/** There is no space, and there won't be after the next commit either: then it is worth to ask again. */
+export const isOutOfSpace = (error: unknown): boolean =>
+  error instanceof FsError && error.errno === Errno.ENOSPC && !(error instanceof SpaceAwaitsCommit);
 
 /** Writes as much as one handle should, and returns how much that was. */
 function writePart(ctx: WriteContext, inode: Inode, offset: number, bytes: Uint8Array): number {

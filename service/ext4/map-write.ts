@@ -57,7 +57,7 @@ export function allocateBlocks(
   const want = Math.min(wantBlocks, path.ceiling - lblk, maxExtentLen(unwritten));
   ctx.blocks.allocateData(inode, lblk, extentGoal(ctx, inode, lblk), want, run);
   const { pblk, lenBlocks } = run;
-  insertExtent(ctx, inode, lblk, pblk, lenBlocks, unwritten);
+  insertExtent(ctx, inode, lblk, pblk, lenBlocks, unwritten, false);
   chargeBlocks(ctx, inode, lenBlocks);
   out.set(type, lblk, pblk, lenBlocks);
 }
@@ -69,7 +69,7 @@ export function allocateFileBlock(ctx: WriteContext, inode: Inode, lblk: number)
     allocateIndirect(ctx, inode, lblk, 1, true, out);
   } else if (!answerMapped(ctx, inode, lblk, out)) {
     const pblk = ctx.blocks.allocateMetadata(extentGoal(ctx, inode, lblk));
-    insertExtent(ctx, inode, lblk, pblk, 1, false);
+    insertExtent(ctx, inode, lblk, pblk, 1, false, false);
     chargeBlocks(ctx, inode, 1);
     out.set(MappingType.WRITTEN, lblk, pblk, 1);
   }

@@ -42,8 +42,11 @@ export interface BlockAllocator {
    * Doesn't touch the inode. Throws FsError ENOSPC when the caller may have none.
    */
   allocateData(inode: Inode, lblk: number, goal: number, wantBlocks: number, out: BlockRun): void;
-  /** One block for an extent node, indirect block, directory, attribute block... Same errors. */
-  allocateMetadata(goal: number): number;
+  /**
+   * One block for an extent node, indirect block, directory, attribute block... Same errors. `essential`: for an
+   * operation that may not fail, such as the conversion of unwritten blocks, which may use the very last blocks.
+   */
+  allocateMetadata(goal: number, essential?: boolean): number;
   /** A good place for the first block of the inode. */
   goalFor(inode: Inode): number;
   /** Gives blocks back. They are not handed out again before the transaction has committed. */
