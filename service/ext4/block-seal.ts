@@ -3,6 +3,8 @@ import type { Ext4Context } from './context.ts';
 import { sealDirectoryLeaf } from './directory-leaf-write.ts';
 import { sealExtentNode } from './extent-node.ts';
 import { sealIndexBlock } from './htree-node-write.ts';
+import { sealOrphanBlock } from './orphan-file.ts';
+import { sealSuperblock } from './superblock-write.ts';
 
 /**
  * Makes the checksum of a changed block, according to its role. The journal calls this once per block and
@@ -20,6 +22,12 @@ export function sealBlock(ctx: Ext4Context, block: CachedBlock): void {
       return;
     case BlockRole.HTREE_NODE:
       sealIndexBlock(ctx, block);
+      return;
+    case BlockRole.SUPERBLOCK:
+      sealSuperblock(ctx.checksum, block);
+      return;
+    case BlockRole.ORPHAN_BLOCK:
+      sealOrphanBlock(ctx, block);
       return;
   }
 }

@@ -47,6 +47,7 @@ export const BlockCheck = Object.freeze({
   /** Not a verification: the block's names are as they were when a listing sorted them. */
   SORTED_NAMES: 64,
   INODE_BITMAP: 128,
+  ORPHAN_BLOCK: 256,
 });
 
 /**

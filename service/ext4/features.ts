@@ -1,6 +1,6 @@
 import { IncompatibleError } from './errors.ts';
 import { Compat, Incompat, RoCompat } from './layout/features.ts';
-import type { Superblock } from './layout/superblock.ts';
+import { type Superblock, SuperblockState } from './layout/superblock.ts';
 
 /** Names as the ext4 tools print them, where they differ from our constants. */
 const toolNames: Readonly<Record<string, string>> = Object.freeze({
@@ -50,7 +50,7 @@ const READABLE_INCOMPAT =
   Incompat.LARGEDIR |
   Incompat.INLINE_DATA;
 
-/** RO_COMPAT features that a future writer would understand; anything else means: read only, whoever asks. */
+/** RO_COMPAT features that we write right; anything else means: read only, whoever asks. */
 const WRITABLE_RO_COMPAT =
   RoCompat.SPARSE_SUPER |
   RoCompat.LARGE_FILE |
@@ -74,3 +74,34 @@ export function requireReadable(superblock: Superblock): void {
 /** Names of the features because of which the file system may only be read. */
 export const readOnlyFeatures = (superblock: Superblock): string[] =>
   namesOf((superblock.roCompat & ~WRITABLE_RO_COMPAT) >>> 0, RoCompat, 'R');
+
+const REVISION_MAX = 1;
+/** Inodes of the Hurd use some fields for other things. */
+const CREATOR_HURD = 1;
+
+/** Why a feature of that name forbids writing, beyond that we don't know it. */
+const reasons: Readonly<Record<string, string>> = Object.freeze({
+  'read-only': 'the file system is marked read-only for good',
+  quota: 'quotas are not accounted for yet',
+  bigalloc: 'clusters of several blocks can only be read',
+  shared_blocks: 'files share blocks',
+  verity: 'files with verity can only be read',
+});
+
+/**
+ * Why the file system can't be mounted for writing, one sentence each; empty when it can. To be asked again after
+ * the journal was replayed, which may bring in another superblock.
+ */
+export function writeObstacles(superblock: Superblock): string[] {
+  const obstacles = readOnlyFeatures(superblock).map((name) => {
+    const reason = reasons[name];
+    return `feature ${name}${reason === undefined ? ' is not supported for writing' : `: ${reason}`}`;
+  });
+  if (superblock.revLevel > REVISION_MAX) obstacles.push(`revision ${superblock.revLevel} is not known`);
+  if (superblock.creatorOs === CREATOR_HURD) obstacles.push('the file system was made for GNU/Hurd');
+  if (superblock.hasCompat(Compat.HAS_JOURNAL) && superblock.journalInode === 0) {
+    obstacles.push('the journal is on another device');
+  }
+  if ((superblock.state & SuperblockState.ERROR) !== 0) obstacles.push('errors detected; running e2fsck is required');
+  return obstacles;
+}

@@ -102,6 +102,12 @@ export class GroupInodeAllocator implements InodeAllocator, JournalParticipant {
     if (firstFree !== undefined && index < firstFree) this.#firstFree.set(group, index);
   }
 
+  /** Whether the inode bitmap has the inode as used. Throws CorruptionError when the bitmap is bad. */
+  isInUse(ino: number): boolean {
+    const group = Math.floor((ino - 1) / this.#geometry.inodesPerGroup);
+    return this.#bitmaps.isUsed(group, ino - 1 - group * this.#geometry.inodesPerGroup);
+  }
+
   handleEnded(): void {
     this.#changedInHandle = false;
   }
