@@ -5,12 +5,18 @@ import { sealExtentNode } from './extent-node.ts';
 import { sealIndexBlock } from './htree-node-write.ts';
 import { sealOrphanBlock } from './orphan-file.ts';
 import { sealSuperblock } from './superblock-write.ts';
+import { sealXattrBlock } from './xattr-block-write.ts';
+
+/** Whoever knows which descriptors of a block were changed. */
+export interface DescriptorSealer {
+  seal(block: CachedBlock): void;
+}
 
 /**
  * Makes the checksum of a changed block, according to its role. The journal calls this once per block and
  * transaction, when it takes the block's content for the log. May change nothing but this block's own bytes.
  */
-export function sealBlock(ctx: Ext4Context, block: CachedBlock): void {
+export function sealBlock(ctx: Ext4Context, descriptors: DescriptorSealer, block: CachedBlock): void {
   switch (block.role) {
     case BlockRole.PLAIN:
       return;
@@ -22,6 +28,16 @@ export function sealBlock(ctx: Ext4Context, block: CachedBlock): void {
       return;
     case BlockRole.HTREE_NODE:
       sealIndexBlock(ctx, block);
+      return;
+    case BlockRole.XATTR_BLOCK:
+      sealXattrBlock(ctx, block);
+      return;
+    case BlockRole.BLOCK_BITMAP:
+    case BlockRole.INODE_BITMAP:
+      // Their checksums are in the group descriptors, made when the transaction closes.
+      return;
+    case BlockRole.GROUP_DESCRIPTORS:
+      descriptors.seal(block);
       return;
     case BlockRole.SUPERBLOCK:
       sealSuperblock(ctx.checksum, block);

@@ -23,8 +23,10 @@ export interface SuperblockBytes {
 }
 
 /** Makes the superblock's checksum; the rest of its block is somebody else's. */
-export function sealSuperblock(block: CachedBlock, at: number, checksum: MetadataChecksum): void {
+export function sealSuperblock(checksum: MetadataChecksum, block: CachedBlock): void {
   if (!checksum.enabled) return;
+  // The primary copy lies behind the boot sector, which may be in the same block; backups begin their block.
+  const at = block.blockNr === 0 ? S.PRIMARY_OFFSET : 0;
   putU32le(block.view, at + S.s_checksum, checksum.crc32c(0xffffffff, block.bytes, at, at + S.s_checksum));
 }
 
