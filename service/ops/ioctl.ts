@@ -7,51 +7,10 @@ import { IOCTL_IN } from '../fuse/abi.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
 import type { Engine } from './engine.ts';
+import { FSXATTR, IoctlCommand, LABEL_BYTES, USER_VISIBLE_FLAGS, XFLAGS } from './ioctl-commands.ts';
 import { inodeOf } from './nodes.ts';
 
-/**
- * Command numbers of linux/fs.h, and ext4's own older ones. "32" is what 32-bit programs use: the same
- * request with a 4-byte argument; the value is an int in both cases.
- */
-const Command = Object.freeze({
-  GETFLAGS: 0x80086601,
-  GETFLAGS32: 0x80046601,
-  SETFLAGS: 0x40086602,
-  SETFLAGS32: 0x40046602,
-  GETVERSION: 0x80087601,
-  GETVERSION32: 0x80047601,
-  SETVERSION: 0x40087602,
-  SETVERSION32: 0x40047602,
-  EXT4_GETVERSION: 0x80086603,
-  EXT4_GETVERSION32: 0x80046603,
-  EXT4_SETVERSION: 0x40086604,
-  EXT4_SETVERSION32: 0x40046604,
-  FSGETXATTR: 0x801c581f,
-  FSSETXATTR: 0x401c5820,
-  GETFSLABEL: 0x81009431,
-  SETFSLABEL: 0x41009432,
-  GETFSUUID: 0x80111500,
-  FITRIM: 0xc0185879,
-});
-
-const FSXATTR = Object.freeze({ fsx_xflags: 0, fsx_projid: 12, SIZE: 28 });
 const FSUUID2 = Object.freeze({ len: 0, uuid: 1, SIZE: 17 });
-const LABEL_BYTES = 256;
-
-/** The i_flags that the kernel's ext4 shows to programs. */
-const USER_VISIBLE_FLAGS = 0x725bdfff;
-
-/** FS_XFLAG_* bits by the inode flag they stand for. */
-const XFLAGS: readonly (readonly [inodeFlag: number, xflag: number])[] = Object.freeze([
-  [InodeFlag.IMMUTABLE, 0x8],
-  [InodeFlag.APPEND, 0x10],
-  [InodeFlag.SYNC, 0x20],
-  [InodeFlag.NOATIME, 0x40],
-  [InodeFlag.NODUMP, 0x80],
-  [InodeFlag.PROJINHERIT, 0x200],
-  [InodeFlag.DAX, 0x8000],
-]);
-
 /**
  * IOCTL: the questions about flags, generation, label and UUID. What would change something is EROFS, the rest
  * ENOTTY.
@@ -59,29 +18,30 @@ const XFLAGS: readonly (readonly [inodeFlag: number, xflag: number])[] = Object.
 export function ioctl(engine: Engine, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   switch (request.u32(IOCTL_IN.cmd)) {
-    case Command.GETFLAGS:
-    case Command.GETFLAGS32:
+    case IoctlCommand.GETFLAGS:
+    case IoctlCommand.GETFLAGS32:
       return answerU32(visibleFlags(inode), request, reply);
-    case Command.GETVERSION:
-    case Command.GETVERSION32:
-    case Command.EXT4_GETVERSION:
-    case Command.EXT4_GETVERSION32:
+    case IoctlCommand.GETVERSION:
+    case IoctlCommand.GETVERSION32:
+    case IoctlCommand.EXT4_GETVERSION:
+    case IoctlCommand.EXT4_GETVERSION32:
       return answerU32(inode.generation, request, reply);
-    case Command.FSGETXATTR:
+    case IoctlCommand.FSGETXATTR:
       return answerFsxattr(engine, inode, request, reply);
-    case Command.GETFSLABEL:
+    case IoctlCommand.GETFSLABEL:
       return answerLabel(engine, request, reply);
-    case Command.GETFSUUID:
+    case IoctlCommand.GETFSUUID:
       return answerUuid(engine, request, reply);
-    case Command.SETFLAGS:
-    case Command.SETFLAGS32:
-    case Command.SETVERSION:
-    case Command.SETVERSION32:
-    case Command.EXT4_SETVERSION:
-    case Command.EXT4_SETVERSION32:
-    case Command.FSSETXATTR:
-    case Command.SETFSLABEL:
-    case Command.FITRIM:
+    case IoctlCommand.SETFLAGS:
+    case IoctlCommand.SETFLAGS32:
+    case IoctlCommand.SETVERSION:
+    case IoctlCommand.SETVERSION32:
+    case IoctlCommand.EXT4_SETVERSION:
+    case IoctlCommand.EXT4_SETVERSION32:
+    case IoctlCommand.FSSETXATTR:
+    case IoctlCommand.SETFSLABEL:
+    case IoctlCommand.FITRIM:
+    case IoctlCommand.SHUTDOWN:
       return Errno.EROFS;
     default:
       return Errno.ENOTTY;

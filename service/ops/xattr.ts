@@ -7,7 +7,7 @@ import type { Engine } from './engine.ts';
 import { inodeOf } from './nodes.ts';
 
 /** The kernel asks for no more than this. */
-const XATTR_BYTES_MAX = 64 * 1024;
+export const XATTR_BYTES_MAX = 64 * 1024;
 
 const TRUSTED = new TextEncoder().encode('trusted.');
 const POSIX_ACL = new TextEncoder().encode('system.posix_acl_');
@@ -17,7 +17,7 @@ export function getxattr(engine: Engine, posixAcl: boolean, request: Request, re
   if (!engine.superblock.hasCompat(Compat.EXT_ATTR)) return Errno.ENOSYS;
   const name = request.name();
   // As the kernel's ext4 with noacl. Programs like ls ask once and believe it for the whole mount.
-  if (!posixAcl && startsWith(name, 0, POSIX_ACL)) return Errno.EOPNOTSUPP;
+  if (!posixAcl && isPosixAcl(name)) return Errno.EOPNOTSUPP;
   const value = engine.getXattr(inodeOf(engine, request.nodeId), name);
   return value === null ? Errno.ENODATA : answer(value, request, reply);
 }
@@ -67,6 +67,8 @@ function endOfName(names: Uint8Array, start: number): number {
   const nul = names.indexOf(0, start);
   return nul < 0 ? names.length : nul + 1;
 }
+
+export const isPosixAcl = (name: Uint8Array): boolean => startsWith(name, 0, POSIX_ACL);
 
 function startsWith(names: Uint8Array, at: number, prefix: Uint8Array): boolean {
   return prefix.every((byte, index) => names[at + index] === byte);

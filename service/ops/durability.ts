@@ -1,0 +1,74 @@
+import { Errno } from '../../shared/errno.ts';
+import type { Inode } from '../ext4/inode.ts';
+import { InodeFlag } from '../ext4/layout/inode.ts';
+import { FSYNC_IN, FsyncFlag } from '../fuse/abi.ts';
+import type { LateReplies } from '../fuse/late-replies.ts';
+import { DEFERRED } from '../fuse/operations.ts';
+import type { Reply } from '../fuse/reply.ts';
+import type { Request } from '../fuse/request.ts';
+import type { WritableEngine } from './engine.ts';
+import { inodeOf } from './nodes.ts';
+
+export interface DurabilitySettings {
+  /** Mount option sync: every change is on stable storage when it is answered. */
+  readonly sync: boolean;
+  /** Mount option dirsync: the same for changes of directories. */
+  readonly dirsync: boolean;
+}
+
+/** Requests that are answered when something is on stable storage. Others go on meanwhile. */
+export class Durability {
+  readonly #engine: WritableEngine;
+  readonly #replies: LateReplies;
+  readonly #settings: DurabilitySettings;
+
+  constructor(engine: WritableEngine, replies: LateReplies, settings: DurabilitySettings) {
+    this.#engine = engine;
+    this.#replies = replies;
+    this.#settings = settings;
+  }
+
+  /** FSYNC and FSYNCDIR, also of handles opened for reading. */
+  fsync(request: Request): number {
+    const engine = this.#engine;
+    const inode = inodeOf(engine, request.nodeId);
+    const dataOnly = (request.u32(FSYNC_IN.fsync_flags) & FsyncFlag.DATA_ONLY) !== 0;
+    const answer = this.#answering(request);
+    if (engine.needsCommit(inode, dataOnly)) engine.commit(answer);
+    else engine.flushDevice(answer);
+    return DEFERRED;
+  }
+
+  /** SYNCFS, and whatever else wants all of the file system on stable storage. */
+  syncfs(request: Request): number {
+    this.#engine.commit(this.#answering(request));
+    return DEFERRED;
+  }
+
+  /** The outcome of a request that has changed `directory`. */
+  changedDirectory(directory: Inode, request: Request, reply: Reply): number {
+    const waits =
+      this.#settings.dirsync || this.#settings.sync || directory.hasFlag(InodeFlag.DIRSYNC | InodeFlag.SYNC);
+    return waits ? this.#afterCommit(request, reply) : Errno.OK;
+  }
+
+  /** The outcome of a request that has changed an inode otherwise. */
+  changedInode(inode: Inode, request: Request, reply: Reply): number {
+    return this.#settings.sync || inode.hasFlag(InodeFlag.SYNC) ? this.#afterCommit(request, reply) : Errno.OK;
+  }
+
+  #afterCommit(request: Request, reply: Reply): number {
+    const message = this.#replies.keep(request, reply);
+    const { uniqueLow, uniqueHigh } = request;
+    this.#engine.commit((errno) => {
+      if (errno === Errno.OK) this.#replies.sendKept(message);
+      else this.#replies.answer(uniqueLow, uniqueHigh, errno);
+    });
+    return DEFERRED;
+  }
+
+  #answering(request: Request): (errno: number) => void {
+    const { uniqueLow, uniqueHigh } = request;
+    return (errno) => this.#replies.answer(uniqueLow, uniqueHigh, errno);
+  }
+}

@@ -1,0 +1,261 @@
+import { u64ne } from '../../shared/bytes.ts';
+import { Errno } from '../../shared/errno.ts';
+import { BATCH_FORGET_IN, FALLOCATE_IN, FORGET_IN, FORGET_ONE, InitFlag, IOCTL_IN, RENAME_IN } from '../fuse/abi.ts';
+import type { Connection } from '../fuse/init.ts';
+import type { LateReplies } from '../fuse/late-replies.ts';
+import { DEFERRED, type Operations } from '../fuse/operations.ts';
+import type { Reply } from '../fuse/reply.ts';
+import type { Request } from '../fuse/request.ts';
+import { errnoOfThrown, type FailureLog } from '../fuse/thrown-errno.ts';
+import { RangeCopy } from './copy-range.ts';
+import { Durability, type DurabilitySettings } from './durability.ts';
+import type { DataReader, DataWriter, WritableEngine } from './engine.ts';
+import { FileWriter, type FileWriterSettings } from './file-writer.ts';
+import { changingIoctl, isChangingIoctl } from './ioctl-write.ts';
+import { Namespace } from './namespace.ts';
+import { NodeLifetimes } from './node-lifetimes.ts';
+import { inodeOf } from './nodes.ts';
+import { ReadOperations, type ReadSettings } from './read-operations.ts';
+import { setattr } from './set-attributes.ts';
+import { removexattr, setxattr } from './xattr-write.ts';
+
+/** Inodes freed before waiting requests get their turn again. */
+const EVICTIONS_AT_ONCE = 16;
+
+export interface WritableSettings extends ReadSettings, DurabilitySettings, FileWriterSettings {
+  readonly log: FailureLog;
+}
+
+/** The operations of a file system that changes. */
+export class WritableOperations extends ReadOperations implements Operations {
+  readonly #engine: WritableEngine;
+  readonly #settings: WritableSettings;
+  readonly #lifetimes: NodeLifetimes;
+  readonly #namespace: Namespace;
+  readonly #writer: FileWriter;
+  readonly #durability: Durability;
+  readonly #copy = new RangeCopy();
+  #xattrsAreExtended = false;
+
+  constructor(
+    engine: WritableEngine,
+    reader: DataReader,
+    writer: DataWriter,
+    replies: LateReplies,
+    settings: WritableSettings,
+  ) {
+    const lifetimes = new NodeLifetimes();
+    super(engine, reader, settings, lifetimes);
+    this.#engine = engine;
+    this.#settings = settings;
+    this.#lifetimes = lifetimes;
+    this.#namespace = new Namespace(engine, lifetimes);
+    this.#writer = new FileWriter(engine, writer, replies, settings);
+    this.#durability = new Durability(engine, replies, settings);
+  }
+
+  override connected(connection: Connection): void {
+    super.connected(connection);
+    this.#xattrsAreExtended = (connection.flags & InitFlag.SETXATTR_EXT) !== 0;
+  }
+
+  beginRequest(uid: number, gid: number): void {
+    this.#engine.beginRequest(uid, gid);
+  }
+
+  /** Frees inodes that the kernel has forgotten. */
+  afterRequests(): boolean {
+    for (let count = 0; count < EVICTIONS_AT_ONCE && this.#lifetimes.hasEnded; count++) this.#evictOne();
+    return this.#lifetimes.hasEnded;
+  }
+
+  waitForBuffer(): void {
+    this.#writer.waitForOne();
+  }
+
+  /** Threads have written data. */
+  finishWrites(): void {
+    this.#writer.finishCompleted();
+  }
+
+  /** The kernel uses nothing any more: waits for what is under way, and frees what has no name. */
+  finish(): void {
+    this.#writer.waitForAll();
+    this.#lifetimes.endAll();
+    while (this.#lifetimes.hasEnded) this.#evictOne();
+  }
+
+  destroy(request: Request): number {
+    this.finish();
+    return this.#durability.syncfs(request);
+  }
+
+  #evictOne(): void {
+    const ino = this.#lifetimes.takeEnded();
+    try {
+      this.#writer.waitFor(ino);
+      this.#engine.beginRequest(0, 0);
+      this.#engine.evict(ino);
+    } catch (error) {
+      // It stays an orphan, which the next mount will free.
+      errnoOfThrown(this.#settings.log, `freeing inode ${ino}`, error);
+    }
+  }
+
+  forget(request: Request): number {
+    this.#lifetimes.forget(request.nodeId, request.u64(FORGET_IN.nlookup));
+    return Errno.OK;
+  }
+
+  batchForget(request: Request): number {
+    const { view, bodyEnd } = request;
+    let at = request.bodyStart + BATCH_FORGET_IN.SIZE;
+    const end = Math.min(bodyEnd, at + request.u32(BATCH_FORGET_IN.count) * FORGET_ONE.SIZE);
+    for (; at + FORGET_ONE.SIZE <= end; at += FORGET_ONE.SIZE) {
+      this.#lifetimes.forget(u64ne(view, at + FORGET_ONE.nodeid), u64ne(view, at + FORGET_ONE.nlookup));
+    }
+    return Errno.OK;
+  }
+
+  override read(request: Request, reply: Reply): number {
+    const errno = super.read(request, reply);
+    if (errno === Errno.OK || errno === DEFERRED) this.#touchAccessTime(request.nodeId);
+    return errno;
+  }
+
+  override readlink(request: Request, reply: Reply): number {
+    const errno = super.readlink(request, reply);
+    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
+    return errno;
+  }
+
+  override readdir(request: Request, reply: Reply): number {
+    const errno = super.readdir(request, reply);
+    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
+    return errno;
+  }
+
+  override readdirplus(request: Request, reply: Reply): number {
+    const errno = super.readdirplus(request, reply);
+    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
+    return errno;
+  }
+
+  /** What was read is good, whether the time can be kept or not. */
+  #touchAccessTime(nodeId: number): void {
+    try {
+      this.#engine.touchAccessTime(inodeOf(this.#engine, nodeId));
+    } catch (error) {
+      errnoOfThrown(this.#settings.log, `access time of inode ${nodeId}`, error);
+    }
+  }
+
+  setattr(request: Request, reply: Reply): number {
+    return this.#changedInode(setattr(this.#engine, this.#writer, request, reply), request, reply);
+  }
+
+  mknod(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.mknod(request, reply), request.nodeId, request, reply);
+  }
+
+  mkdir(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.mkdir(request, reply), request.nodeId, request, reply);
+  }
+
+  symlink(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.symlink(request, reply), request.nodeId, request, reply);
+  }
+
+  /** The kernel then sends MKNOD instead, and opening costs nothing anyway. */
+  create(): number {
+    return Errno.ENOSYS;
+  }
+
+  tmpfile(request: Request, reply: Reply): number {
+    return this.#namespace.tmpfile(request, reply);
+  }
+
+  link(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.link(request, reply), request.nodeId, request, reply);
+  }
+
+  unlink(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.unlink(request), request.nodeId, request, reply);
+  }
+
+  rmdir(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.rmdir(request), request.nodeId, request, reply);
+  }
+
+  rename(request: Request, reply: Reply): number {
+    const newParent = request.u64(RENAME_IN.newdir);
+    return this.#changedDirectory(this.#namespace.rename(request), newParent, request, reply);
+  }
+
+  rename2(request: Request, reply: Reply): number {
+    const newParent = request.u64(RENAME_IN.newdir);
+    return this.#changedDirectory(this.#namespace.rename2(request), newParent, request, reply);
+  }
+
+  write(request: Request, reply: Reply): number {
+    return this.#changedInode(this.#writer.write(request, reply), request, reply);
+  }
+
+  fallocate(request: Request, reply: Reply): number {
+    const inode = inodeOf(this.#engine, request.nodeId);
+    const offset = request.u64(FALLOCATE_IN.offset);
+    const length = request.u64(FALLOCATE_IN.length);
+    if (offset + length > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
+    this.#writer.waitFor(inode.ino);
+    this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
+    return this.#changedInode(Errno.OK, request, reply);
+  }
+
+  copyFileRange(request: Request, reply: Reply): number {
+    const errno = this.#copy.run(this.#engine, this.#writer, request);
+    if (errno === Errno.OK) reply.written(this.#copy.copiedBytes);
+    return errno;
+  }
+
+  copyFileRange64(request: Request, reply: Reply): number {
+    const errno = this.#copy.run(this.#engine, this.#writer, request);
+    if (errno === Errno.OK) reply.copied(this.#copy.copiedBytes);
+    return errno;
+  }
+
+  setxattr(request: Request, reply: Reply): number {
+    const errno = setxattr(this.#engine, this.#settings.posixAcl, this.#xattrsAreExtended, request);
+    return this.#changedInode(errno, request, reply);
+  }
+
+  removexattr(request: Request, reply: Reply): number {
+    return this.#changedInode(removexattr(this.#engine, this.#settings.posixAcl, request), request, reply);
+  }
+
+  override ioctl(request: Request, reply: Reply): number {
+    if (!isChangingIoctl(request.u32(IOCTL_IN.cmd))) return super.ioctl(request, reply);
+    return this.#changedInode(changingIoctl(this.#engine, request, reply), request, reply);
+  }
+
+  fsync(request: Request): number {
+    return this.#durability.fsync(request);
+  }
+
+  fsyncdir(request: Request): number {
+    return this.#durability.fsync(request);
+  }
+
+  syncfs(request: Request): number {
+    return this.#durability.syncfs(request);
+  }
+
+  #changedDirectory(errno: number, nodeId: number, request: Request, reply: Reply): number {
+    if (errno !== Errno.OK) return errno;
+    return this.#durability.changedDirectory(inodeOf(this.#engine, nodeId), request, reply);
+  }
+
+  #changedInode(errno: number, request: Request, reply: Reply): number {
+    if (errno !== Errno.OK) return errno;
+    return this.#durability.changedInode(inodeOf(this.#engine, request.nodeId), request, reply);
+  }
+}
