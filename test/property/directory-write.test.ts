@@ -1,0 +1,87 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FsError } from '../../service/ext4/errors.ts';
+import { Compat, Incompat } from '../../service/ext4/layout/features.ts';
+import { sinkRooms } from '../support/directory-arbitraries.ts';
+import { bytesOf } from '../support/directory-builder.ts';
+import { DirectoryModel } from '../support/directory-model.ts';
+import { FakeWriteContext } from '../support/fake-write-context.ts';
+
+const RUNS = 60;
+const POOL = 250;
+
+/** Names of all lengths: a third short, a third long, a third as long as names may be. */
+function poolName(index: number): Uint8Array {
+  const serial = `${index.toString(36)}.`;
+  const length = index % 3 === 0 ? serial.length : index % 3 === 1 ? 20 + (index % 90) : 255;
+  return bytesOf(serial.padEnd(length, 'näme with bytes')).slice(0, 255);
+}
+
+const pool = Array.from({ length: POOL }, (_, index) => poolName(index));
+
+const shape = fc.record({
+  blockSize: fc.constantFrom(1024, 2048, 4096, 65536),
+  hashVersion: fc.integer({ min: 0, max: 2 }),
+  superblockFlags: fc.integer({ min: 1, max: 2 }),
+  checksums: fc.boolean(),
+  inodeSize: fc.constantFrom(128, 256, 512),
+  compat: fc.constantFrom(Compat.EXT_ATTR | Compat.DIR_INDEX, Compat.EXT_ATTR),
+  incompat: fc
+    .subarray([Incompat.FILETYPE, Incompat.EXTENTS, Incompat.LARGEDIR, Incompat.INLINE_DATA])
+    .map((bits) => bits.reduce((sum, bit) => sum | bit, 0)),
+});
+
+/** A change of one name, or null: everything goes to the device and comes back. */
+const change = fc.option(fc.record({ name: fc.integer({ min: 0, max: POOL - 1 }), mayReplace: fc.boolean() }), {
+  freq: 20,
+});
+const changes = fc.oneof(
+  { weight: 1, arbitrary: fc.array(change, { maxLength: 30 }) },
+  { weight: 3, arbitrary: fc.array(change, { minLength: 100, maxLength: 500 }) },
+);
+
+describe('a directory that names are added to and removed from', () => {
+  it('is like a map, in every format', () => {
+    fc.assert(
+      fc.property(shape, changes, sinkRooms, (options, list, rooms) => {
+        const model = new DirectoryModel(new FakeWriteContext({ ...options, blocks: 2048 }));
+        for (const step of list) {
+          if (step === null) {
+            model.context.settle();
+            model.expectWhole(rooms);
+          } else {
+            model.toggle(pool[step.name], step.mayReplace);
+            model.expectName(pool[step.name]);
+          }
+        }
+        model.context.settle();
+        model.expectWhole(rooms);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('is as it was before when an addition fails for want of blocks', () => {
+    fc.assert(
+      fc.property(shape, fc.integer({ min: 0, max: 30 }), (options, blocksLeft) => {
+        const model = new DirectoryModel(new FakeWriteContext({ ...options, blocks: 2048 }));
+        model.context.blocksLeft = blocksLeft;
+        for (const name of pool) {
+          try {
+            model.add(name);
+          } catch (error) {
+            expect(error).toBeInstanceOf(FsError);
+            model.expectName(name);
+          }
+        }
+        model.expectWhole();
+        model.context.settle();
+        model.expectWhole();
+        for (const name of pool) model.remove(name);
+        model.context.settle();
+        model.expectWhole();
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
