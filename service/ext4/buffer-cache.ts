@@ -103,6 +103,11 @@ export class BufferCache {
     this.#capacityBlocks = Math.max(16, Math.floor(budgetBytes / blockSize));
   }
 
+  /** The budget, in blocks. */
+  get capacityBlocks(): number {
+    return this.#capacityBlocks;
+  }
+
   get sizeBlocks(): number {
     return this.#blocks.size;
   }

@@ -42,7 +42,7 @@ export interface OpenOptions {
   readonly log: (text: string) => void;
 }
 
-const superblockOffset = (superblockKiB: number): number =>
+export const superblockOffset = (superblockKiB: number): number =>
   superblockKiB === 0 ? SUPERBLOCK.PRIMARY_OFFSET : superblockKiB * 1024;
 
 /** An ext2, ext3 or ext4 file system, opened for reading. */
@@ -55,9 +55,11 @@ export class Filesystem implements Ext4Context {
   readonly recovered: RecoveredBlocks | null;
   /** Names of the features because of which this file system must never be written by us. */
   readonly readOnlyFeatures: readonly string[];
-  readonly #validity: BlockValidity;
-  readonly #inodes: InodeTable;
-  readonly #space: SpaceAccount;
+  readonly geometry: Geometry;
+  readonly inodes: InodeTable;
+  protected readonly descriptors: GroupDescriptors;
+  protected readonly validity: BlockValidity;
+  protected readonly space: SpaceAccount;
   readonly #data: FileData;
 
   /** Throws FsError, IncompatibleError, CorruptionError or DeviceError, whose text says why it can't be opened. */
@@ -73,9 +75,7 @@ export class Filesystem implements Ext4Context {
     }
     const filesystem = new Filesystem(device, superblock, cache, recovered, options);
     warn(superblock, options.log);
-    if (!filesystem.inode(SpecialInode.ROOT).isDirectory) {
-      throw new CorruptionError('root directory', 'is no directory', { inode: SpecialInode.ROOT });
-    }
+    filesystem.requireRoot();
     return filesystem;
   }
 
@@ -110,7 +110,7 @@ export class Filesystem implements Ext4Context {
     return null;
   }
 
-  private constructor(
+  protected constructor(
     device: BlockDevice,
     superblock: Superblock,
     cache: BufferCache,
@@ -120,16 +120,23 @@ export class Filesystem implements Ext4Context {
     const geometry = new Geometry(superblock, superblockBlock(superblock, superblockOffset(options.superblockKiB)));
     const checksum = metadataChecksum(superblock, options.crc32c);
     const descriptors = new GroupDescriptors(geometry, cache, checksum);
+    this.geometry = geometry;
+    this.descriptors = descriptors;
     this.superblock = superblock;
     this.blockSize = superblock.blockSizeBytes;
     this.cache = cache;
     this.checksum = checksum;
     this.recovered = recovered;
     this.readOnlyFeatures = readOnlyFeatures(superblock);
-    this.#validity = new BlockValidity(geometry, descriptors);
-    this.#inodes = new InodeTable(geometry, cache, checksum, descriptors);
-    this.#space = new SpaceAccount(geometry, descriptors, cache);
+    this.validity = new BlockValidity(geometry, descriptors);
+    this.inodes = new InodeTable(geometry, cache, checksum, descriptors);
+    this.space = new SpaceAccount(geometry, descriptors, cache);
     this.#data = new FileData(this, device, recovered !== null && recovered.size > 0);
+  }
+
+  protected requireRoot(): void {
+    if (this.inode(SpecialInode.ROOT).isDirectory) return;
+    throw new CorruptionError('root directory', 'is no directory', { inode: SpecialInode.ROOT });
   }
 
   /** Marks where one request ends and the next begins: blocks touched before may now leave the cache. */
@@ -138,7 +145,7 @@ export class Filesystem implements Ext4Context {
   }
 
   inode(ino: number): Inode {
-    return this.#inodes.get(ino);
+    return this.inodes.get(ino);
   }
 
   /** True for inodes that belong to the file system itself and never to its directory tree. */
@@ -155,7 +162,7 @@ export class Filesystem implements Ext4Context {
   }
 
   checkDataBlocks(pblk: number, lenBlocks: number, structure: string, ino: number): void {
-    this.#validity.check(pblk, lenBlocks, structure, ino);
+    this.validity.check(pblk, lenBlocks, structure, ino);
   }
 
   /** Inode number that the name bytes[start, end) has in `dir`, 0 when it is absent. */
@@ -181,7 +188,7 @@ export class Filesystem implements Ext4Context {
 
   /** `minixDf`: count the file system's own structures as space. */
   statfs(out: StatFs, minixDf: boolean): void {
-    this.#space.fill(out, minixDf, this.#journalBlocks());
+    this.space.fill(out, minixDf, this.#journalBlocks());
   }
 
   #journalBlocks(): number {
@@ -229,7 +236,7 @@ function cachedSuperblock(
   return superblock;
 }
 
-function warn(superblock: Superblock, log: (text: string) => void): void {
+export function warn(superblock: Superblock, log: (text: string) => void): void {
   const errors = (superblock.state & SuperblockState.ERROR) !== 0;
   if (errors) log('errors detected; running e2fsck is required');
   const hasJournal = superblock.hasCompat(Compat.HAS_JOURNAL);

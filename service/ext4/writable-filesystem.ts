@@ -1,0 +1,422 @@
+import { GroupBlockAllocator } from './block-allocator.ts';
+import { BlockBitmaps } from './block-bitmap.ts';
+import type { WritableBlockDevice } from './block-device.ts';
+import { sealBlock } from './block-seal.ts';
+import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
+import { type CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
+import { fallocate } from './fallocate.ts';
+import { writeSmall } from './file-write.ts';
+import { Filesystem, type OpenOptions, superblockOffset, warn } from './filesystem.ts';
+import { FreeCounts } from './free-counts.ts';
+import type { Inode } from './inode.ts';
+import { GroupInodeAllocator } from './inode-allocator.ts';
+import { atomically } from './journal/atomically.ts';
+import { Handle } from './journal/handle.ts';
+import { Journal } from './journal/journal.ts';
+import { JournalChecksumVersion } from './journal/journal-superblock-image.ts';
+import { openJournalFile } from './journal-file.ts';
+import { Compat, Incompat } from './layout/features.ts';
+import { SUPERBLOCK, type Superblock } from './layout/superblock.ts';
+import { type AccessTimePolicy, touchAccessTime } from './namespace/access-time.ts';
+import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespace/create.ts';
+import { evict } from './namespace/evict.ts';
+import { setFlags, setGeneration, setProject } from './namespace/inode-flags.ts';
+import { link } from './namespace/link.ts';
+import { requireChangeable } from './namespace/protection.ts';
+import { rename } from './namespace/rename.ts';
+import { type AttributeChange, setAttributes } from './namespace/set-attributes.ts';
+import { touchChange } from './namespace/times.ts';
+import { removeDirectory, unlink } from './namespace/unlink.ts';
+import { OrphanRegistry } from './orphans.ts';
+import { finishWrite, planWrite, type WritePlan } from './planned-write.ts';
+import { hasInternalJournal, readSuperblock } from './superblock.ts';
+import { noteMount, noteUnmount, setLabel } from './superblock-write.ts';
+import { finishTruncate } from './truncate.ts';
+import type { Caller, Timestamp, WriteContext } from './write-context.ts';
+import { removeXattr, setXattr } from './xattr-write.ts';
+
+export interface WriteOptions extends OpenOptions {
+  /** The mount's options, as far as the engine has to do with them. */
+  readonly posixAcl: boolean;
+  readonly accessTimes: AccessTimePolicy;
+  readonly groupOfParent: boolean;
+  /** Who may use the reserved blocks besides root; null: as the superblock says. */
+  readonly reservedUid: number | null;
+  readonly reservedGid: number | null;
+  readonly barrier: boolean;
+  /** Discard freed blocks once it is certain that they are free. */
+  readonly discard: boolean;
+  /** Path of the mount point for the superblock's record, null when unknown. */
+  readonly mountPoint: Uint8Array | null;
+  /** Tells the time. */
+  readonly readClock: (into: Timestamp) => void;
+  /** Numbers in [0, 1). */
+  readonly random: () => number;
+  /** Memory aligned as direct I/O wants it. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** Broken metadata that costs less than an operation: a group that is not used, an orphan that is left alone. */
+  readonly report: (error: CorruptionError | DeviceError) => void;
+  /** The journal was aborted: nothing is written any more. */
+  readonly onAbort: (errno: number, during: string) => void;
+}
+
+/** Share of the cache that may wait for being brought home before that begins. */
+const HELD_SHARE = 2;
+
+/**
+ * An ext2, ext3 or ext4 file system opened for reading and writing. Each operation is atomic, or is split into
+ * steps that a crash may come between without harm; what is durable when, is the business of `commit`.
+ */
+export class WritableFilesystem extends Filesystem implements WriteContext {
+  readonly device: WritableBlockDevice;
+  readonly handle: Handle;
+  readonly blocks: GroupBlockAllocator;
+  readonly inodeAllocator: GroupInodeAllocator;
+  readonly orphans: OrphanRegistry;
+  readonly now: Timestamp = { sec: 0, nsec: 0 };
+  readonly caller: Caller = { uid: 0, gid: 0 };
+  readonly posixAcl: boolean;
+  readonly superblockAt: number;
+  readonly #superblockNr: number;
+  readonly #options: WriteOptions;
+  readonly #journal: Journal;
+  readonly #stateAtMount: number;
+  #committedTransaction = 0;
+
+  /**
+   * Recovers the journal where it must be, marks the file system as being written and frees what an earlier mount
+   * left behind. Throws like `Filesystem.open`, and IncompatibleError when it may only be read.
+   */
+  static openForWriting(device: WritableBlockDevice, options: WriteOptions): WritableFilesystem {
+    const superblock = WritableFilesystem.#recovered(device, options);
+    const cache = new BufferCache(device, superblock.blockSizeBytes, options.cacheBytes);
+    const filesystem = new WritableFilesystem(device, superblock, cache, options);
+    warn(superblock, options.log);
+    filesystem.requireRoot();
+    filesystem.#noteMount();
+    filesystem.#releaseOrphans();
+    return filesystem;
+  }
+
+  /** The superblock of the file system, which needs no recovery any more. */
+  static #recovered(device: WritableBlockDevice, options: WriteOptions): Superblock {
+    const offsetBytes = superblockOffset(options.superblockKiB);
+    const superblock = readSuperblock(device, offsetBytes, options.crc32c);
+    if (superblock.hasIncompat(Incompat.RECOVER)) throw new IncompatibleError('journal needs recovery');
+    return superblock;
+  }
+
+  private constructor(device: WritableBlockDevice, superblock: Superblock, cache: BufferCache, options: WriteOptions) {
+    super(device, superblock, cache, null, options);
+    const { geometry, descriptors, validity, checksum } = this;
+    const { random, report } = options;
+    this.device = device;
+    this.#options = options;
+    this.#stateAtMount = superblock.state;
+    this.posixAcl = options.posixAcl;
+    this.#superblockNr = Math.floor(SUPERBLOCK.PRIMARY_OFFSET / this.blockSize);
+    this.superblockAt = SUPERBLOCK.PRIMARY_OFFSET % this.blockSize;
+    this.handle = new Handle(cache);
+    descriptors.changeThrough(this.handle);
+    const counts = new FreeCounts(geometry, descriptors, cache, this.handle, this);
+    this.space.follow(counts);
+    const bitmaps = new BlockBitmaps(geometry, cache, checksum, descriptors, validity, this.handle);
+    this.blocks = new GroupBlockAllocator(
+      { geometry, descriptors, bitmaps, validity, counts, handle: this.handle, caller: this.caller },
+      {
+        reservedUid: options.reservedUid ?? superblock.reservedUid,
+        reservedGid: options.reservedGid ?? superblock.reservedGid,
+        report,
+        onDiscardable: options.discard ? (pblk, lenBlocks) => this.#discard(pblk, lenBlocks) : null,
+      },
+    );
+    this.inodeAllocator = new GroupInodeAllocator(
+      this,
+      { geometry, cache, checksum, descriptors, counts },
+      { groupOfParent: options.groupOfParent, random, report },
+    );
+    this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
+    this.inodes.becomeWritable(this);
+    this.#journal = this.#openJournal();
+    this.handle.addParticipant({
+      transactionCommitted: (sequence) => {
+        this.#committedTransaction = sequence;
+      },
+    });
+  }
+
+  #openJournal(): Journal {
+    const { device, cache, handle, superblock, descriptors } = this;
+    const { allocate, barrier, onAbort, crc32c } = this.#options;
+    const options = {
+      device,
+      cache,
+      handle,
+      allocate,
+      barrier,
+      onAbort,
+      seal: (block: CachedBlock) => sealBlock(this, descriptors, block),
+      heldBlocksLimit: Math.floor(cache.capacityBlocks / HELD_SHARE),
+    };
+    if (!hasInternalJournal(superblock)) return Journal.withoutLog(options);
+    return Journal.withLog(options, {
+      file: openJournalFile(this, SUPERBLOCK.PRIMARY_OFFSET),
+      fsBlocksCount: superblock.blocksCount,
+      crc32c,
+      is64bit: superblock.hasIncompat(Incompat.BIT64),
+      checksumVersion: this.checksum.enabled ? JournalChecksumVersion.V3 : JournalChecksumVersion.NONE,
+      now: this.now,
+    });
+  }
+
+  superblockBlock(): CachedBlock {
+    const block = this.cache.get(this.#superblockNr);
+    block.role = BlockRole.SUPERBLOCK;
+    return block;
+  }
+
+  get isReadOnly(): boolean {
+    return this.#journal.isAborted;
+  }
+
+  /** Before each request: whose it is, and when. */
+  beginRequest(uid: number, gid: number): void {
+    this.caller.uid = uid;
+    this.caller.gid = gid;
+    this.#options.readClock(this.now);
+    this.beginOperation();
+  }
+
+  createNode(
+    dir: Inode,
+    name: Uint8Array,
+    start: number,
+    end: number,
+    mode: number,
+    umask: number,
+    rdevMajor: number,
+    rdevMinor: number,
+  ): Inode {
+    const node = { mode, umask, rdevMajor, rdevMinor };
+    return this.#withSpace(() => createNode(this, dir, { bytes: name, start, end }, node));
+  }
+
+  makeDirectory(dir: Inode, name: Uint8Array, start: number, end: number, mode: number, umask: number): Inode {
+    return this.#withSpace(() => makeDirectory(this, dir, { bytes: name, start, end }, mode, umask));
+  }
+
+  makeSymlink(dir: Inode, name: Uint8Array, start: number, end: number, target: Uint8Array): Inode {
+    return this.#withSpace(() => makeSymlink(this, dir, { bytes: name, start, end }, target));
+  }
+
+  /** A file without a name (O_TMPFILE): an orphan until it is linked. */
+  makeTemporary(dir: Inode, mode: number, umask: number): Inode {
+    return this.#withSpace(() => makeTemporary(this, dir, mode, umask));
+  }
+
+  link(inode: Inode, dir: Inode, name: Uint8Array, start: number, end: number): void {
+    this.#withSpace(() => link(this, inode, dir, { bytes: name, start, end }));
+  }
+
+  /** Returns the inode that lost its name; without names left it is an orphan, to be evicted when nobody uses it. */
+  unlink(dir: Inode, name: Uint8Array, start: number, end: number): Inode {
+    return this.#withSpace(() => unlink(this, dir, { bytes: name, start, end }));
+  }
+
+  removeDirectory(dir: Inode, name: Uint8Array, start: number, end: number): Inode {
+    return this.#withSpace(() => removeDirectory(this, dir, { bytes: name, start, end }));
+  }
+
+  /** `flags` as in renameat2(2). Returns the inode that lost the new name, null when there was none. */
+  rename(
+    fromDir: Inode,
+    fromName: Uint8Array,
+    fromStart: number,
+    fromEnd: number,
+    toDir: Inode,
+    toName: Uint8Array,
+    toStart: number,
+    toEnd: number,
+    flags: number,
+  ): Inode | null {
+    const from = { dir: fromDir, name: { bytes: fromName, start: fromStart, end: fromEnd } };
+    const to = { dir: toDir, name: { bytes: toName, start: toStart, end: toEnd } };
+    return this.#withSpace(() => rename(this, from, to, flags));
+  }
+
+  /** Nobody uses the inode any more: when it has no names either, it goes. */
+  evict(ino: number): void {
+    this.blocks.discardReservation(ino);
+    if (this.orphans.has(ino)) this.#withSpace(() => evict(this, this.inode(ino)));
+  }
+
+  setAttributes(inode: Inode, change: AttributeChange): void {
+    this.#withSpace(() => setAttributes(this, inode, change));
+  }
+
+  setXattr(inode: Inode, name: Uint8Array, value: Uint8Array, flags: number): void {
+    requireChangeable(inode);
+    this.#withSpace(() =>
+      atomically(this.handle, () => {
+        touchChange(this, inode);
+        setXattr(this, inode, name, value, flags);
+      }),
+    );
+  }
+
+  removeXattr(inode: Inode, name: Uint8Array): void {
+    requireChangeable(inode);
+    this.#withSpace(() =>
+      atomically(this.handle, () => {
+        touchChange(this, inode);
+        removeXattr(this, inode, name);
+      }),
+    );
+  }
+
+  setFlags(inode: Inode, flags: number): void {
+    this.#withSpace(() => setFlags(this, inode, flags));
+  }
+
+  setProject(inode: Inode, projectId: number): void {
+    this.#withSpace(() => setProject(this, inode, projectId));
+  }
+
+  setGeneration(inode: Inode, generation: number): void {
+    this.#withSpace(() => setGeneration(this, inode, generation));
+  }
+
+  /** The volume's label, at most 16 bytes. */
+  setLabel(label: Uint8Array): void {
+    atomically(this.handle, () => setLabel(this, label));
+  }
+
+  /** Returns how many bytes were written: fewer than given when space ran out on the way. */
+  writeSmall(inode: Inode, offset: number, bytes: Uint8Array): number {
+    return this.#withSpace(() => writeSmall(this, inode, offset, bytes));
+  }
+
+  planWrite(inode: Inode, offset: number, length: number, plan: WritePlan): void {
+    this.#withSpace(() => planWrite(this, inode, offset, length, plan));
+  }
+
+  finishWrite(inode: Inode, offset: number, length: number): void {
+    this.#withSpace(() => finishWrite(this, inode, offset, length));
+  }
+
+  /** `mode` as in fallocate(2). */
+  fallocate(inode: Inode, mode: number, offset: number, length: number): void {
+    requireChangeable(inode);
+    this.#withSpace(() => fallocate(this, inode, mode, offset, length));
+  }
+
+  /** The inode's content was read. */
+  touchAccessTime(inode: Inode): void {
+    if (!this.isReadOnly) touchAccessTime(this, inode, this.#options.accessTimes);
+  }
+
+  /**
+   * Makes all that was done until now durable; then calls `done` with 0 or a positive errno, perhaps before it
+   * returns.
+   */
+  commit(done: (errno: number) => void): void {
+    this.#journal.commit(done);
+  }
+
+  /** The same, blocking. Returns 0 or a positive errno. */
+  commitNow(): number {
+    return this.#journal.commitNow();
+  }
+
+  /** Whether the inode was changed since the last commit; `dataOnly`: changes of times alone don't count. */
+  needsCommit(inode: Inode, dataOnly: boolean): boolean {
+    return (dataOnly ? inode.dataChangedIn : inode.changedIn) > this.#committedTransaction;
+  }
+
+  get hasChanges(): boolean {
+    return this.#journal.hasChanges;
+  }
+
+  /** For idle times: brings some committed blocks to their places. */
+  checkpointSome(): void {
+    this.#journal.checkpointSome();
+  }
+
+  /** Stops all changes at once; what isn't committed is lost. */
+  abort(errno: number, during: string): void {
+    this.#journal.abort(errno, during);
+  }
+
+  /** Ends writing: everything is brought to its place and the file system marked clean. Returns 0 or a positive errno. */
+  close(): number {
+    const errno = this.#journal.close();
+    return errno === 0 ? this.#noteUnmount() : errno;
+  }
+
+  /** Space may be there after a commit: then the operation is tried again, once. */
+  #withSpace<T>(operation: () => T): T {
+    try {
+      return operation();
+    } catch (error) {
+      if (!(error instanceof SpaceAwaitsCommit) || this.commitNow() !== 0) throw error;
+      return operation();
+    }
+  }
+
+  #discard(pblk: number, lenBlocks: number): boolean {
+    const { blockSize } = this;
+    this.device.discard(pblk * blockSize, lenBlocks * blockSize, () => this.blocks.discarded(pblk, lenBlocks));
+    return true;
+  }
+
+  /** Before anything else is written: after a crash the superblock must tell that there is something to recover. */
+  #noteMount(): void {
+    this.#options.readClock(this.now);
+    const { bytes, view } = this.superblockBlock();
+    noteMount(
+      { bytes, view, at: this.superblockAt },
+      {
+        nowSec: this.now.sec,
+        journalled: hasInternalJournal(this.superblock),
+        hasOrphanFile: this.superblock.hasCompat(Compat.ORPHAN_FILE),
+        mountPoint: this.#options.mountPoint,
+      },
+    );
+    const errno = this.#writeSuperblock();
+    if (errno !== 0) throw new DeviceError(errno, 'write', SUPERBLOCK.PRIMARY_OFFSET, SUPERBLOCK.SIZE);
+  }
+
+  #noteUnmount(): number {
+    this.#options.readClock(this.now);
+    const { bytes, view } = this.superblockBlock();
+    noteUnmount(
+      { bytes, view, at: this.superblockAt },
+      {
+        nowSec: this.now.sec,
+        stateAtMount: this.#stateAtMount,
+        orphanFileIsEmpty: this.orphans.fileIsEmpty,
+        kbytesWritten: 0,
+      },
+    );
+    return this.#writeSuperblock();
+  }
+
+  /** Past the journal: only while nothing of it is in a transaction. */
+  #writeSuperblock(): number {
+    const block = this.superblockBlock();
+    sealBlock(this, this.descriptors, block);
+    const errno = this.device.write(this.#superblockNr * this.blockSize, block.bytes);
+    return errno === 0 ? this.device.flush() : errno;
+  }
+
+  #releaseOrphans(): void {
+    let released = 0;
+    for (let inode = this.orphans.takeLeftover(); inode !== null; inode = this.orphans.takeLeftover()) {
+      if (inode.linksCount === 0) evict(this, inode);
+      else finishTruncate(this, inode);
+      this.beginOperation();
+      released++;
+    }
+    if (released > 0) this.#options.log(`${released} orphan${released > 1 ? 's' : ''} deleted or truncated`);
+  }
+}
