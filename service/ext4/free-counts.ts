@@ -1,5 +1,5 @@
 import { putU32le } from '../../shared/bytes.ts';
-import type { BufferCache, CachedBlock } from './buffer-cache.ts';
+import { BlockRole, type BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { CorruptionError } from './errors.ts';
 import type { Geometry } from './geometry.ts';
 import type { GroupDescriptors } from './group-descriptors.ts';
@@ -114,6 +114,7 @@ export class FreeCounts implements JournalParticipant {
     const block = this.#home.superblockBlock();
     const at = this.#home.superblockAt;
     this.#handle.modify(block);
+    block.role = BlockRole.SUPERBLOCK;
     putU32le(block.view, at + SUPERBLOCK.s_free_blocks_count_lo, this.#clusters);
     if (this.#wide) putU32le(block.view, at + SUPERBLOCK.s_free_blocks_count_hi, this.#clusters / 2 ** 32);
     putU32le(block.view, at + SUPERBLOCK.s_free_inodes_count, this.#inodes);

@@ -38,8 +38,8 @@ const Protection = Object.freeze({ NONE: 0, CRC16: 1, CRC32C: 2 });
  * as a whole when it comes into the cache; if one of its descriptors is bad, each is verified at each use,
  * so that only the bad one's group is lost.
  *
- * Changes need an open handle. Their checksums are made when the block is sealed, after the bitmaps of the same
- * transaction, whose checksums the descriptors hold.
+ * Changes need an open handle. Their checksums are made when the block is sealed. By then, when the transaction
+ * closes, the descriptors have got the checksums of the bitmaps.
  */
 export class GroupDescriptors {
   readonly #geometry: Geometry;
@@ -192,19 +192,15 @@ export class GroupDescriptors {
     this.#changed(group);
   }
 
-  /**
-   * For sealing a bitmap: no handle is needed, as whoever changed the bitmap has changed the descriptor's counts
-   * in the same transaction.
-   */
+  /** When the transaction closes, for the bitmaps that it has changed. */
   setBlockBitmapChecksum(group: number, checksum: number): void {
-    this.#find(group);
+    this.#modify(group);
     putGroupBlockBitmapChecksum(this.#block.view, this.#at, this.#wide, checksum);
     this.#changed(group);
   }
 
-  /** As `setBlockBitmapChecksum`. */
   setInodeBitmapChecksum(group: number, checksum: number): void {
-    this.#find(group);
+    this.#modify(group);
     putGroupInodeBitmapChecksum(this.#block.view, this.#at, this.#wide, checksum);
     this.#changed(group);
   }
