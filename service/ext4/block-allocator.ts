@@ -115,10 +115,6 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     out.lenBlocks = count;
   }
 
-  /**
-   * `essential`: an extent tree must grow for an operation that may not fail, such as the conversion of unwritten
-   * blocks. Only then the last blocks may be used.
-   */
   allocateMetadata(goal: number, essential = false): number {
     this.#affordable(1, essential);
     const run = this.#metadataRun;
