@@ -32,8 +32,10 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
   readonly #ctx: WriteContext;
   readonly #options: OrphanOptions;
   readonly #list: OrphanList;
-  readonly #file: OrphanFile | null;
-  readonly #fileIsLost: boolean;
+  /** Null before it is first needed, and where there is none. */
+  #file: OrphanFile | null = null;
+  #fileIsOpened = false;
+  #fileIsLost = false;
   readonly #changes: OrphanChange[] = [];
   /** Entry of the orphan file from which on leftovers are still unknown. */
   #nextEntry = 0;
@@ -42,8 +44,6 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
     this.#ctx = ctx;
     this.#options = options;
     this.#list = new OrphanList(ctx);
-    this.#file = this.#openFile();
-    this.#fileIsLost = this.#file === null && ctx.superblock.hasCompat(Compat.ORPHAN_FILE);
     ctx.handle.addParticipant(this);
   }
 
@@ -54,6 +54,7 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
   add(inode: Inode): void {
     const { ino } = inode;
     if (this.has(ino)) return;
+    this.#openFile();
     if (this.#file?.add(ino) === true) {
       this.#changes.push({ kind: Change.FILE_ADD, ino, where: 0, next: 0 });
     } else {
@@ -72,7 +73,7 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
     }
   }
 
-  /** True when the orphan file names nobody, so that the superblock need not say that it does. */
+  /** Once leftovers were asked for: true when the orphan file names nobody, and the superblock need not say it does. */
   get fileIsEmpty(): boolean {
     return !this.#fileIsLost && (this.#file === null || this.#file.used === 0);
   }
@@ -83,6 +84,7 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
    * orphan until the next mount. To be called between handles.
    */
   takeLeftover(): Inode | null {
+    this.#openFile();
     return this.#leftoverOfFile() ?? this.#leftoverOfList();
   }
 
@@ -112,14 +114,15 @@ export class OrphanRegistry implements Orphans, JournalParticipant {
     }
   }
 
-  #openFile(): OrphanFile | null {
+  #openFile(): void {
     const { superblock } = this.#ctx;
-    if (!superblock.hasCompat(Compat.ORPHAN_FILE)) return null;
+    if (this.#fileIsOpened || !superblock.hasCompat(Compat.ORPHAN_FILE)) return;
+    this.#fileIsOpened = true;
     try {
-      return new OrphanFile(this.#ctx, this.#ctx.inode(superblock.orphanFileInode), this.#options.report);
+      this.#file = new OrphanFile(this.#ctx, this.#ctx.inode(superblock.orphanFileInode), this.#options.report);
     } catch (error) {
+      this.#fileIsLost = true;
       this.#options.report(asCorruption(error, 'orphan file', superblock.orphanFileInode));
-      return null;
     }
   }
 
