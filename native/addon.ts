@@ -4,6 +4,19 @@ import { join } from 'node:path';
 /** Where the compiled addon lies: beside the bundle, or where the test runner says. Set at build time. */
 declare const __ADDON_DIRECTORY__: string;
 
+/** Runs programs for a device in threads; works on duplicates of its descriptors. */
+export interface RawDevicePrograms {
+  /**
+   * `steps` are triples: kind (0 write, 1 durable write, 2 flush, 3 discard), offset and length; `bytes` has one array
+   * for each write, which must stay as it is until the program has ended. Returns the program's number.
+   */
+  run(steps: Float64Array, bytes: readonly Uint8Array[]): number;
+  /** Blocks until the program has ended and returns its errno; `ended` isn't called then. -1 when it was already. */
+  wait(program: number): number;
+  /** Ends the threads. No program may be under way. */
+  close(): void;
+}
+
 /**
  * The raw functions of the addon, one group per C++ file in native/src. System calls return their
  * result, or a negative errno: the typed wrappers in this folder turn that into SystemError. Wrong
@@ -56,6 +69,15 @@ export interface Addon {
   flushDevice(fd: number, completion: (errno: number) => void): void;
   discardRange(fd: number, offsetBytes: number, lengthBytes: number, completion: (errno: number) => void): void;
   alignedBuffer(bytes: number): Uint8Array;
+
+  // device_program.cc
+  DevicePrograms: new (
+    bufferedFd: number,
+    directFd: number,
+    alignment: number,
+    threads: number,
+    ended: (program: number, errno: number) => void,
+  ) => RawDevicePrograms;
 
   // fuse_channel.cc, data_pump.cc, write_pump.cc, fuse_ioctl.cc
   FuseChannel: new (
@@ -117,6 +139,10 @@ export interface Addon {
   setDumpable(on: boolean): number;
   setIoFlusher(): number;
   becomeUser(uid: number, gid: number): number;
+
+  // clock.cc
+  /** Fills in seconds and nanoseconds of CLOCK_REALTIME_COARSE. */
+  readCoarseClock(into: Float64Array): void;
 
   // crc32c.cc
   crc32c(crc: number, bytes: Uint8Array, start: number, end: number): number;

@@ -3,10 +3,12 @@
 
 static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterBlockIo(env, exports);
+  RegisterClock(env, exports);
   RegisterCrc32c(env, exports);
   RegisterDataPump(env, exports);
   RegisterDescriptor(env, exports);
   RegisterDeviceMaintenance(env, exports);
+  RegisterDeviceProgram(env, exports);
   RegisterFuseChannel(env, exports);
   RegisterFuseIoctl(env, exports);
   RegisterHardening(env, exports);

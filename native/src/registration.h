@@ -4,10 +4,12 @@
 #include <napi.h>
 
 void RegisterBlockIo(Napi::Env env, Napi::Object exports);
+void RegisterClock(Napi::Env env, Napi::Object exports);
 void RegisterCrc32c(Napi::Env env, Napi::Object exports);
 void RegisterDataPump(Napi::Env env, Napi::Object exports);
 void RegisterDescriptor(Napi::Env env, Napi::Object exports);
 void RegisterDeviceMaintenance(Napi::Env env, Napi::Object exports);
+void RegisterDeviceProgram(Napi::Env env, Napi::Object exports);
 void RegisterFuseChannel(Napi::Env env, Napi::Object exports);
 void RegisterFuseIoctl(Napi::Env env, Napi::Object exports);
 void RegisterHardening(Napi::Env env, Napi::Object exports);

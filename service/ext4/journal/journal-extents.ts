@@ -34,9 +34,19 @@ export class JournalExtents implements JournalFile {
     return this.#deviceBlocks[this.#current] + (blockNr - this.#firstBlocks[this.#current]);
   }
 
+  /** Is a block of the device one of the journal's? */
+  holds(deviceBlock: number): boolean {
+    return this.#deviceBlocks.some((first, run) => {
+      return deviceBlock >= first && deviceBlock < first + this.#endOf(run) - this.#firstBlocks[run];
+    });
+  }
+
+  #endOf(run: number): number {
+    return run + 1 < this.#firstBlocks.length ? this.#firstBlocks[run + 1] : this.lengthBlocks;
+  }
+
   #isIn(run: number, blockNr: number): boolean {
-    const end = run + 1 < this.#firstBlocks.length ? this.#firstBlocks[run + 1] : this.lengthBlocks;
-    return blockNr >= this.#firstBlocks[run] && blockNr < end;
+    return blockNr >= this.#firstBlocks[run] && blockNr < this.#endOf(run);
   }
 
   /** The last run that begins at or before the block. */

@@ -11,6 +11,13 @@ import { findEndOfLog } from './scan.ts';
 export type { JournalFile } from './journal-superblock.ts';
 export { RecoveredBlocks } from './recovered-blocks.ts';
 
+/** What a journal holds. */
+export interface RecoveredLog {
+  readonly blocks: RecoveredBlocks;
+  /** Number of the first transaction that is not complete. */
+  readonly endSequence: number;
+}
+
 /**
  * Recovery of a dirty journal without writing: finds out which blocks a replay would overwrite with what.
  * Goes over the log as jbd2 does: find its end, gather the revoke records, take the blocks that are not
@@ -26,17 +33,27 @@ export function recoverInMemory(
   crc32c: Crc32c,
   journal: JournalFile,
 ): RecoveredBlocks {
+  return recoverLog(device, blockSize, fsBlocksCount, crc32c, journal).blocks;
+}
+
+export function recoverLog(
+  device: BlockDevice,
+  blockSize: number,
+  fsBlocksCount: number,
+  crc32c: Crc32c,
+  journal: JournalFile,
+): RecoveredLog {
   const superblock = readJournalSuperblock(device, blockSize, fsBlocksCount, crc32c, journal);
-  const recovered = new RecoveredBlocks(device, blockSize);
-  if (superblock.startBlock === 0) return recovered;
+  const blocks = new RecoveredBlocks(device, blockSize);
+  if (superblock.startBlock === 0) return { blocks, endSequence: superblock.sequence };
   const log = new Log(device, journal, superblock, crc32c);
   const endSequence = findEndOfLog(log);
   refuseFastCommits(log, crc32c, endSequence);
   const revokes = gatherRevokes(log, endSequence, loggedBlocks(log, endSequence));
   // A transaction that grows the file system logs blocks beyond the size in the superblock that it replaces.
   const blockLimit = Math.max(fsBlocksCount, Math.floor(device.sizeBytes / blockSize));
-  takeCopies(log, endSequence, revokes, blockLimit, recovered);
-  return recovered;
+  takeCopies(log, endSequence, revokes, blockLimit, blocks);
+  return { blocks, endSequence };
 }
 
 /** The journal of a file system that needs no recovery must be sound and empty. */
