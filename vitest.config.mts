@@ -10,7 +10,8 @@ const project = (name: string, testTimeout: number, fileParallelism: boolean) =>
     name,
     include: [`test/${name}/**/*.test.ts`],
     testTimeout,
-    hookTimeout: testTimeout,
+    // Hooks make the images that many tests read: on a busy machine that takes longer than any single unit test may.
+    hookTimeout: Math.max(testTimeout, 120_000),
     fileParallelism,
     pool: 'forks' as const,
   },
