@@ -13,6 +13,16 @@ export type IomapChoice = 'require' | 'never' | 'default';
 const OOM_SCORE_ADJUST_DEFAULT = -500;
 const OOM_SCORE_ADJUST_LIMIT = 1000;
 const CACHE_BYTES_MAX = 2 ** 31 - 1;
+/** 2^32 - 1 means nobody. */
+const ID_LIMIT = 2 ** 32 - 1;
+const COMMIT_SECONDS_DEFAULT = 5;
+/** Timers can't wait longer than 2^31 ms. */
+const COMMIT_SECONDS_MAX = 2_000_000;
+
+/** What happens when broken metadata or a broken device is met (mount option errors=). */
+export type ErrorsBehavior = 'continue' | 'remount-ro' | 'panic';
+
+const ERRORS_BEHAVIORS: readonly ErrorsBehavior[] = Object.freeze(['continue', 'remount-ro', 'panic']);
 
 /** The words of all `-o` lists, applied one after the other: the last one wins. */
 export class MountSettings {
@@ -33,6 +43,17 @@ export class MountSettings {
   traceOperations = false;
   iomap: IomapChoice = 'default';
   superblockKiB: number | null = null;
+  /** Null: as the superblock says. */
+  errors: ErrorsBehavior | null = null;
+  /** Between commits; 0 for commits on demand only. */
+  commitSeconds = COMMIT_SECONDS_DEFAULT;
+  barrier = true;
+  discard = false;
+  strictAccessTimes = false;
+  groupOfParent = false;
+  reservedUid: number | null = null;
+  reservedGid: number | null = null;
+  writebackCache = true;
   fsname: ByteString | null = null;
   subtype: ByteString | null = null;
   readonly kernelOptions = new Map<string, ByteString>();
@@ -148,22 +169,69 @@ const WORDS = new Map<string, (settings: MountSettings) => void>(
     iomap: (settings) => {
       settings.iomap = 'require';
     },
+    barrier: (settings) => {
+      settings.barrier = true;
+    },
+    nobarrier: (settings) => {
+      settings.barrier = false;
+    },
+    discard: (settings) => {
+      settings.discard = true;
+    },
+    nodiscard: (settings) => {
+      settings.discard = false;
+    },
+    strictatime: (settings) => {
+      settings.strictAccessTimes = true;
+    },
+    nostrictatime: (settings) => {
+      settings.strictAccessTimes = false;
+    },
+    relatime: (settings) => {
+      settings.strictAccessTimes = false;
+    },
+    grpid: (settings) => {
+      settings.groupOfParent = true;
+    },
+    bsdgroups: (settings) => {
+      settings.groupOfParent = true;
+    },
+    nogrpid: (settings) => {
+      settings.groupOfParent = false;
+    },
+    sysvgroups: (settings) => {
+      settings.groupOfParent = false;
+    },
+    writeback_cache: (settings) => {
+      settings.writebackCache = true;
+    },
+    nowriteback_cache: (settings) => {
+      settings.writebackCache = false;
+    },
   } satisfies Record<string, (settings: MountSettings) => void>),
 );
 
 type SetValue = (settings: MountSettings, value: ByteString, option: MountOption) => void;
 
-/** Only checked: what is never written needs no flushing, and damage is answered request by request. */
-const checkFlushInterval: SetValue = (_settings, value, option) => {
-  if (!/^\d{1,7}$/.test(value)) throw optionError(option, 'unrecognized flush interval');
+const setCommitSeconds: SetValue = (settings, value, option) => {
+  const seconds = /^\d{1,7}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(seconds <= COMMIT_SECONDS_MAX)) throw optionError(option, 'unrecognized flush interval');
+  settings.commitSeconds = seconds;
 };
-const checkErrorsBehavior: SetValue = (_settings, value, option) => {
-  if (!/^(continue|remount-ro|panic)$/.test(value)) throw optionError(option, 'unknown errors behavior');
+/** A number that the kernel's ext4 takes as a user or group. */
+const parseId = (value: ByteString, option: MountOption): number => {
+  const id = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(id < ID_LIMIT)) throw optionError(option, 'not a number of a user or group');
+  return id;
 };
 
 const VALUES = new Map<string, SetValue>(
   Object.entries({
-    errors: checkErrorsBehavior,
+    errors: (settings, value, option) => {
+      const behavior = ERRORS_BEHAVIORS.find((word) => word === fromByteString(value));
+      if (behavior === undefined) throw optionError(option, 'unknown errors behavior');
+      settings.errors = behavior;
+    },
     offset: (settings, value, option) => {
       const bytes = parseSize(value);
       if (bytes === null) throw optionError(option, 'not a number of bytes');
@@ -185,8 +253,23 @@ const VALUES = new Map<string, SetValue>(
         throw optionError(option, 'cache size must be between 1 block and 2GB');
       settings.cacheSizeBytes = bytes;
     },
-    flush_interval: checkFlushInterval,
-    commit: checkFlushInterval,
+    flush_interval: setCommitSeconds,
+    commit: setCommitSeconds,
+    barrier: (settings, value, option) => {
+      if (value !== '0' && value !== '1') throw optionError(option, 'not 0 or 1');
+      settings.barrier = value === '1';
+    },
+    data: (settings, value, option) => {
+      if (value === 'journal') throw optionError(option, 'file data cannot go through the journal');
+      if (value === 'writeback') settings.withoutEffect.push(option.word);
+      else if (value !== 'ordered') throw optionError(option, 'unknown data mode');
+    },
+    resuid: (settings, value, option) => {
+      settings.reservedUid = parseId(value, option);
+    },
+    resgid: (settings, value, option) => {
+      settings.reservedGid = parseId(value, option);
+    },
     iomap: (settings, value, option) => {
       if (value === '1') settings.iomap = 'require';
       else if (value === '0') settings.iomap = 'never';
@@ -234,7 +317,7 @@ const SILENT_WORDS = new Set<string>([
     '_netdev',
     'remount',
   ],
-  ...['relatime', 'norelatime', 'strictatime', 'nostrictatime', 'lazytime', 'nolazytime', 'silent', 'loud'],
+  ...['norelatime', 'lazytime', 'nolazytime', 'silent', 'loud'],
   ...['user_xattr', 'nouser_xattr', 'noblock_validity', 'nodelalloc', 'direct', 'directio'],
 ]);
 
@@ -243,17 +326,15 @@ const SILENT_WORDS = new Set<string>([
  * doesn't have.
  */
 const WORDS_WITHOUT_EFFECT = new Set<string>([
-  ...['barrier', 'nobarrier', 'discard', 'nodiscard', 'delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],
+  ...['delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],
   ...['auto_da_alloc', 'noauto_da_alloc', 'journal_checksum', 'nojournal_checksum', 'journal_async_commit'],
-  ...['grpid', 'bsdgroups', 'nogrpid', 'sysvgroups', 'init_itable', 'noinit_itable', 'i_version', 'iversion'],
+  ...['init_itable', 'noinit_itable', 'i_version', 'iversion'],
   ...['noiversion', 'prefetch_block_bitmaps', 'no_prefetch_block_bitmaps', 'nombcache', 'no_mbcache', 'noquota'],
   ...['auto_unmount', 'clone_fd', 'foreground', 'timing', 'iomap_cache', 'noiomap_cache'],
 ]);
 
 const NUMBER = /^\d{1,10}$/;
 const VALUES_WITHOUT_EFFECT = new Map<string, RegExp>([
-  ['barrier', /^[01]$/],
-  ['data', /^(ordered|writeback|journal)$/],
   ['auto_da_alloc', NUMBER],
   ['init_itable', NUMBER],
   ['inode_readahead_blks', NUMBER],
@@ -262,8 +343,6 @@ const VALUES_WITHOUT_EFFECT = new Map<string, RegExp>([
   ['min_batch_time', NUMBER],
   ['max_dir_size_kb', NUMBER],
   ['mb_optimize_scan', NUMBER],
-  ['resgid', NUMBER],
-  ['resuid', NUMBER],
   ['stripe', NUMBER],
   ['max_threads', NUMBER],
   ['max_idle_threads', NUMBER],

@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { type MountOption, mountOption, splitMountOptions } from '../shared/mount-options.ts';
 import { type ByteString, fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
-import { type IomapChoice, MountSettings, type StartMode } from './mount-settings.ts';
+import { type ErrorsBehavior, type IomapChoice, MountSettings, type StartMode } from './mount-settings.ts';
 import { UsageError } from './usage-error.ts';
 import { programVersion } from './version.ts';
 
@@ -33,6 +33,20 @@ export interface Options {
   readonly iomap: IomapChoice;
   /** Where the superblock to use lies, in units of 1 KiB; null for the primary. */
   readonly superblockKiB: number | null;
+  /** Null: as the superblock says. */
+  readonly errors: ErrorsBehavior | null;
+  /** Between commits; 0 for commits on demand only. */
+  readonly commitSeconds: number;
+  readonly barrier: boolean;
+  readonly discard: boolean;
+  readonly strictAccessTimes: boolean;
+  /** New files belong to the group of their directory. */
+  readonly groupOfParent: boolean;
+  /** Who may use the reserved blocks; null: as the superblock says. */
+  readonly reservedUid: number | null;
+  readonly reservedGid: number | null;
+  /** The kernel gathers writes. */
+  readonly writebackCache: boolean;
   /** MS_* bits for the mount. */
   readonly msFlags: number;
   /** For the kernel's FUSE driver, one `name` or `name=value` each. */
@@ -108,6 +122,15 @@ function optionsOf(
     traceOperations: settings.traceOperations,
     iomap: settings.iomap,
     superblockKiB: settings.superblockKiB,
+    errors: settings.errors,
+    commitSeconds: settings.commitSeconds,
+    barrier: settings.barrier,
+    discard: settings.discard,
+    strictAccessTimes: settings.strictAccessTimes,
+    groupOfParent: settings.groupOfParent,
+    reservedUid: settings.reservedUid,
+    reservedGid: settings.reservedGid,
+    writebackCache: settings.writebackCache,
     msFlags,
     kernelOptions: [...settings.kernelOptions.values()],
     mtabOptions: [...switches.mtab, ...settings.mtabOptions],
@@ -177,7 +200,7 @@ function commandLine(switches: Switches): Command {
 const MOUNT_OPTIONS_HELP = `
 Mount options:
   ro, rw                     read-only, read-write
-  errors=BEHAVIOR            continue, remount-ro or panic; accepted, without effect on reading
+  errors=BEHAVIOR            continue, remount-ro or panic when something broken is met
   acl, noacl                 POSIX access control lists
   minixdf, bsddf             what statfs counts as the size of the file system
   fakeroot                   permissions are not checked
@@ -187,7 +210,17 @@ Mount options:
   sb=KIB                     use the superblock at this place
   cache_size=BYTES[kmg]      memory for cached metadata
   flush_interval=SECONDS, commit=SECONDS
-                             accepted: nothing is written
+                             time between commits of the journal, 0: on demand only
+  data=MODE                  ordered; writeback is taken for it
+  barrier[=0|1], nobarrier   flush the caches of the device where order matters
+  discard, nodiscard         tell the device which blocks are free
+  writeback_cache, nowriteback_cache
+                             let the kernel gather writes
+  relatime, strictatime, nostrictatime
+                             when reading changes the time of the last access
+  grpid, bsdgroups, nogrpid, sysvgroups
+                             group of new files: the directory's, or the creator's
+  resuid=N, resgid=N         who may use the reserved blocks
   direct, directio           accepted: file data bypasses the page cache of the device anyway
   lockfile=PATH              create PATH while mounted (not in a service)
   kernel                     behave like the file system of the kernel
