@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { cloneFuseDevice } from '../native/fuse-device.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS, MsBit } from '../shared/service-protocol/ms-flags.ts';
-import { mountGuarded } from './guarded-mount.ts';
+import { GuardedMount } from './guarded-mount.ts';
 import { type Mount, type Mounter, type MountRequest, openFuseDevice } from './mounter.ts';
 
 const PROGRAM = 'fusermount3';
@@ -11,17 +11,18 @@ const SHELL = '/bin/sh';
 
 /**
  * The guard of the mount (GuardedMount), called with options and mount point. Its standard input is the socket, through
- * which fusermount3 sends the mounted /dev/fuse descriptor. A mount counts as fusermount3's if mount id and device on
- * top of the mount point are others than before, whatever it says: one that can't send the descriptor fails, and some
- * versions leave the mount there. Only that mount is taken away.
+ * which first fusermount3 sends the mounted /dev/fuse descriptor, and then the guard that it knows its mount. That is
+ * what lies on top of the mount point, with another mount id and device than before, whatever fusermount3 says: one that
+ * can't send the descriptor fails, and some versions leave the mount there. What lies on top of it later is not ours.
  */
 const GUARD = `
+trap '' PIPE
 top() { awk '$5 == ENVIRON["POINT"] { top = $1 " " $3 } END { print top }' /proc/self/mountinfo; }
 before=$(top)
 ${PROGRAM} -o "$1" -- "$2"
 status=$?
 own=$(top)
-[ $status -eq 0 ] && read -r keep && exit
+[ $status -eq 0 ] && echo >&0 2>/dev/null && read -r keep && exit
 [ "$own" = "$before" ] || [ "$own" != "$(top)" ] || exec ${PROGRAM} -u -z -- "$2"
 `;
 
@@ -35,10 +36,12 @@ export class FusermountMounter implements Mounter {
 
   mount(fuseFd: number, request: MountRequest): Mount {
     const { path } = request.target;
-    const { mount, answer } = mountGuarded(PROGRAM, path, (socket) => startGuard(socket, optionText(request), path));
+    const mount = new GuardedMount(PROGRAM, path, (socket) => startGuard(socket, optionText(request), path));
     try {
-      if (answer.fd < 0) throw new SystemError(Errno.EPROTO, PROGRAM, path, 'sent no descriptor');
-      serveWith(fuseFd, answer.fd);
+      const { fd } = mount.answer();
+      if (fd < 0) throw new SystemError(Errno.EPROTO, PROGRAM, path, 'sent no descriptor');
+      serveWith(fuseFd, fd);
+      mount.answer();
     } catch (error) {
       mount.abandon();
       throw error;

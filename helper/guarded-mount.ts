@@ -12,14 +12,26 @@ const KEEP = new Uint8Array([0x0a]);
 const ABANDON = new Uint8Array(0);
 
 /**
- * A mount that everybody sees at once, made by a process that outlives us: its guard, at the other end of `socket`.
+ * A mount that everybody sees at once, made by a process that outlives us: its guard, at the other end of a socket.
  * When our end closes before the guard was told to keep the mount, even because we were killed, it takes it away.
  */
 export class GuardedMount {
+  readonly #program: string;
+  readonly #path: string;
   readonly #socket: number;
 
-  constructor(socket: number) {
-    this.#socket = socket;
+  /** `start` starts the guard, with its end of the socket; `program` is what mounts on `path`, for messages. */
+  constructor(program: string, path: string, start: (socket: number) => void) {
+    this.#program = program;
+    this.#path = path;
+    this.#socket = startGuard(start);
+  }
+
+  /** The next thing that the guard sends. All of it must have been received before the mount is kept. */
+  answer(): Packet {
+    const packet = this.#receive();
+    if (packet === null) throw new SystemError(Errno.EPERM, this.#program, this.#path, 'made no mount');
+    return packet;
   }
 
   /** When this throws, the mount can still be abandoned. */
@@ -28,16 +40,18 @@ export class GuardedMount {
     closeSync(this.#socket);
   }
 
-  /** Waits until it is gone. */
+  /** Waits until the mount is gone. */
   abandon(): void {
     try {
       this.#tell(ABANDON);
-      receivePacket(this.#socket, ANSWER_BYTES_MAX, WAIT_MS);
-    } catch (error) {
-      if (!isHangup(error)) throw error;
+      this.#waitForEnd();
     } finally {
       closeSync(this.#socket);
     }
+  }
+
+  #receive(): Packet | null {
+    return receivePacket(this.#socket, ANSWER_BYTES_MAX, WAIT_MS);
   }
 
   /** A guard that was killed takes nothing away any more. */
@@ -48,22 +62,14 @@ export class GuardedMount {
       if (!isHangup(error)) throw error;
     }
   }
-}
 
-/** `start` starts the guard, with its end of the socket. The answer is the first thing that the guard sends. */
-export function mountGuarded(
-  program: string,
-  path: string,
-  start: (socket: number) => void,
-): { mount: GuardedMount; answer: Packet } {
-  const socket = startGuard(start);
-  try {
-    const answer = receivePacket(socket, ANSWER_BYTES_MAX, WAIT_MS);
-    if (answer === null) throw new SystemError(Errno.EPERM, program, path, 'made no mount');
-    return { mount: new GuardedMount(socket), answer };
-  } catch (error) {
-    closeQuietly(socket);
-    throw error;
+  #waitForEnd(): void {
+    try {
+      for (let packet = this.#receive(); packet !== null; packet = this.#receive())
+        if (packet.fd >= 0) closeQuietly(packet.fd);
+    } catch (error) {
+      if (!isHangup(error)) throw error;
+    }
   }
 }
 

@@ -15,7 +15,7 @@ import { forkMountGuard } from '../native/mount-guard.ts';
 import { u32ne, viewOf } from '../shared/bytes.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
-import { mountGuarded } from './guarded-mount.ts';
+import { GuardedMount } from './guarded-mount.ts';
 import type { KernelOption } from './kernel-options.ts';
 import type { MountPoint } from './mount-point.ts';
 import { raiseReadAhead } from './read-ahead.ts';
@@ -188,11 +188,13 @@ export function mountWithOldCall(fuseFd: number, request: MountRequest, report: 
   const { path, fd } = request.target;
   const target = `/proc/self/fd/${fd}`;
   const call = { source: request.source, target, type, flags: request.msFlags, data, path };
-  const { mount, answer } = mountGuarded('mount', path, (socket) => forkMountGuard(socket, call));
-  const errno = u32ne(viewOf(answer.bytes), 0);
-  if (errno !== Errno.OK) {
+  const mount = new GuardedMount('mount', path, (socket) => forkMountGuard(socket, call));
+  try {
+    const errno = u32ne(viewOf(mount.answer().bytes), 0);
+    if (errno !== Errno.OK) throw new SystemError(errno, 'mount', path);
+  } catch (error) {
     mount.abandon();
-    throw new SystemError(errno, 'mount', path);
+    throw error;
   }
   return {
     keep: () => {
