@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { FsError } from '../../service/ext4/errors.ts';
 import { Compat, Incompat } from '../../service/ext4/layout/features.ts';
 import { sinkRooms } from '../support/directory-arbitraries.ts';
-import { bytesOf } from '../support/directory-builder.ts';
+import { bytesOf, hexOf, listDirectory } from '../support/directory-builder.ts';
 import { DirectoryModel } from '../support/directory-model.ts';
 import { FakeWriteContext } from '../support/fake-write-context.ts';
 
@@ -80,6 +80,27 @@ describe('a directory that names are added to and removed from', () => {
         for (const name of pool) model.remove(name);
         model.context.settle();
         model.expectWhole();
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('lists every name that stays exactly once, whatever comes and goes during the listing', () => {
+    const nth = fc.constantFrom(5, 50);
+    fc.assert(
+      fc.property(shape, changes, sinkRooms, nth, (options, list, rooms, step) => {
+        const model = new DirectoryModel(new FakeWriteContext({ ...options, blocks: 2048 }));
+        const stays = (index: number): boolean => index % step === 0;
+        for (let index = 0; index < POOL; index += step) model.add(pool[index]);
+        let next = 0;
+        const listed = listDirectory(model.context, model.dir, rooms, () => {
+          for (let change = list[next++] ?? null; change !== null; change = list[next++] ?? null) {
+            if (!stays(change.name)) model.toggle(pool[change.name], change.mayReplace);
+          }
+        });
+        const times = new Map<string, number>();
+        for (const { name } of listed) times.set(name, (times.get(name) ?? 0) + 1);
+        for (let index = 0; index < POOL; index += step) expect(times.get(hexOf(pool[index]))).toBe(1);
       }),
       { numRuns: RUNS },
     );
