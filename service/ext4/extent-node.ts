@@ -49,8 +49,9 @@ export function closeSlot(node: CachedBlock, at: number, index: number): void {
   putU16le(node.view, at + H.eh_entries, entries - 1);
 }
 
-/** Must precede changes of a node in a block of its own. */
+/** Must precede changes of a node in a block of its own. The inode counts as changed: its data depends on the node. */
 export function touchNode(ctx: WriteContext, inode: Inode, node: CachedBlock): void {
+  ctx.inodes.modify(inode);
   ctx.handle.modify(node);
   node.role = BlockRole.EXTENT_NODE;
   node.owner = inode.ino;

@@ -3,11 +3,12 @@ import { Errno } from '../../shared/errno.ts';
 import { FsError } from './errors.ts';
 import { mappedEnd, shiftLeft, shiftRight, splitExtentAt } from './extent-shift.ts';
 import { requirePossibleSize, setFileSize } from './file-size.ts';
+import { touchWritten } from './file-times.ts';
+import { inHandles } from './handle-budget.ts';
 import type { Inode } from './inode.ts';
 import { atomically } from './journal/atomically.ts';
 import { EXTENT_LBLK_END } from './layout/extent.ts';
 import { removeBlocks } from './map-write.ts';
-import { touchContent } from './namespace/times.ts';
 import type { WriteContext } from './write-context.ts';
 
 /** Removes bytes; what is behind them moves up. Whole blocks only, and not to the end, which is truncate's. */
@@ -19,17 +20,15 @@ export function collapseRange(ctx: WriteContext, inode: Inode, offset: number, l
   let next = first + delta;
   let isHole = false;
   ctx.blocks.discardReservation(inode.ino);
-  while (
-    !atomically(ctx.handle, () => {
-      touchContent(ctx, inode);
-      if (!isHole) isHole = removeBlocks(ctx, inode, first, first + delta, false);
-      if (!isHole) return false;
-      next = shiftLeft(ctx, inode, next, delta);
-      if (next < EXTENT_LBLK_END) return false;
-      setFileSize(ctx, inode, inode.sizeBytes - length);
-      return true;
-    })
-  );
+  inHandles(ctx, () => {
+    touchWritten(ctx, inode);
+    if (!isHole) isHole = removeBlocks(ctx, inode, first, first + delta, false);
+    if (!isHole) return false;
+    next = shiftLeft(ctx, inode, next, delta);
+    if (next < EXTENT_LBLK_END) return false;
+    setFileSize(ctx, inode, inode.sizeBytes - length);
+    return true;
+  });
 }
 
 /** Puts a hole before the byte at `offset`; what is behind it moves on. Whole blocks only, and not at the end. */
@@ -44,13 +43,15 @@ export function insertRange(ctx: WriteContext, inode: Inode, offset: number, len
   ctx.blocks.discardReservation(inode.ino);
   // First the size, so that at no time blocks with data are behind it.
   atomically(ctx.handle, () => {
-    touchContent(ctx, inode);
+    touchWritten(ctx, inode);
     setFileSize(ctx, inode, inode.sizeBytes + length);
     splitExtentAt(ctx, inode, first);
   });
-  for (let end = EXTENT_LBLK_END; end > first; ) {
-    end = atomically(ctx.handle, () => shiftRight(ctx, inode, first, end, delta));
-  }
+  let end = EXTENT_LBLK_END;
+  inHandles(ctx, () => {
+    end = shiftRight(ctx, inode, first, end, delta);
+    return end <= first;
+  });
 }
 
 function requireWholeBlocks(ctx: WriteContext, offset: number, length: number): void {

@@ -2,15 +2,16 @@ import { Errno } from '../../shared/errno.ts';
 import { FsError } from './errors.ts';
 import { collapseRange, insertRange } from './fallocate-shift.ts';
 import { requirePossibleSize, setFileSize } from './file-size.ts';
+import { touchWritten } from './file-times.ts';
 import { isOutOfSpace } from './file-write.ts';
-import { handleIsFull } from './handle-budget.ts';
+import { handleIsFull, inHandles } from './handle-budget.ts';
 import { expandInlineFile } from './inline-expand.ts';
 import type { Inode } from './inode.ts';
 import { atomically } from './journal/atomically.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { allocateBlocks, convertSome, hasExtents, removeBlocks } from './map-write.ts';
 import { Mapping, MappingType } from './mapping.ts';
-import { touchChange, touchContent } from './namespace/times.ts';
+import { touchChange } from './namespace/times.ts';
 import type { WriteContext } from './write-context.ts';
 import { zeroBehindEnd, zeroInBlock } from './zero-fill.ts';
 
@@ -59,12 +60,13 @@ function fillWithUnwritten(ctx: WriteContext, inode: Inode, offset: number, end:
   let oneByOne = false;
   while (lblk < endBlock) {
     try {
-      lblk = atomically(ctx.handle, () => {
+      inHandles(ctx, () => {
         const reached = fillSome(ctx, inode, lblk, endBlock, oneByOne);
         const reachedBytes = Math.min(end, reached * ctx.blockSize);
         if (!keepSize && reachedBytes > inode.sizeBytes) grow(ctx, inode, reachedBytes);
         touchChange(ctx, inode);
-        return reached;
+        lblk = reached;
+        return lblk >= endBlock;
       });
     } catch (error) {
       if (!isOutOfSpace(error) || oneByOne) throw error;
@@ -90,7 +92,7 @@ function fillSome(ctx: WriteContext, inode: Inode, from: number, end: number, on
 function grow(ctx: WriteContext, inode: Inode, sizeBytes: number): void {
   zeroBehindEnd(ctx, inode, sizeBytes);
   setFileSize(ctx, inode, sizeBytes);
-  touchContent(ctx, inode);
+  touchWritten(ctx, inode);
 }
 
 /** Blocks entirely inside become holes, the rest becomes zeros. Nothing behind the block of the file's end changes. */
@@ -102,12 +104,10 @@ function punchHole(ctx: WriteContext, inode: Inode, offset: number, wantedEnd: n
   const endBlock = Math.floor(end / blockSize);
   ctx.blocks.discardReservation(inode.ino);
   zeroEdges(ctx, inode, offset, end);
-  while (
-    !atomically(ctx.handle, () => {
-      touchContent(ctx, inode);
-      return removeBlocks(ctx, inode, firstBlock, endBlock, false);
-    })
-  );
+  inHandles(ctx, () => {
+    touchWritten(ctx, inode);
+    return removeBlocks(ctx, inode, firstBlock, endBlock, false);
+  });
 }
 
 /** Blocks entirely inside become unwritten, holes too; the rest becomes zeros. */
@@ -116,14 +116,12 @@ function zeroRange(ctx: WriteContext, inode: Inode, offset: number, end: number,
   const endBlock = Math.floor(end / blockSize);
   zeroEdges(ctx, inode, offset, end);
   let lblk = Math.ceil(offset / blockSize);
-  while (lblk < endBlock) {
-    lblk = atomically(ctx.handle, () => {
-      touchContent(ctx, inode);
-      return convertSome(ctx, inode, lblk, endBlock, true);
-    });
-  }
+  inHandles(ctx, () => {
+    touchWritten(ctx, inode);
+    lblk = convertSome(ctx, inode, lblk, endBlock, true);
+    return lblk >= endBlock;
+  });
   fillWithUnwritten(ctx, inode, offset, end, keepSize);
-  atomically(ctx.handle, () => touchContent(ctx, inode));
 }
 
 /** Zeroes on the device what of the bytes [offset, end) is in blocks that are not entirely inside. */

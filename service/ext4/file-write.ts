@@ -1,6 +1,7 @@
 import { Errno } from '../../shared/errno.ts';
 import { FsError, SpaceAwaitsCommit } from './errors.ts';
 import { requirePossibleSize, setFileSize } from './file-size.ts';
+import { touchWritten } from './file-times.ts';
 import { handleIsFull } from './handle-budget.ts';
 import { readInlineData } from './inline-data.ts';
 import { inlineCapacityBytes, writeInlineData } from './inline-data-write.ts';
@@ -10,7 +11,6 @@ import { atomically } from './journal/atomically.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { allocateBlocks, convertToWritten, maxSizeBytes } from './map-write.ts';
 import { Mapping, MappingType } from './mapping.ts';
-import { touchContent } from './namespace/times.ts';
 import type { WriteContext } from './write-context.ts';
 import { writeDevice, zeroBehindEnd } from './zero-fill.ts';
 
@@ -59,7 +59,7 @@ function writePart(ctx: WriteContext, inode: Inode, offset: number, bytes: Uint8
   do at = writeRun(ctx, inode, at, end, bytes, offset);
   while (at < end && !handleIsFull(ctx));
   if (at > inode.sizeBytes) setFileSize(ctx, inode, at);
-  touchContent(ctx, inode);
+  touchWritten(ctx, inode);
   return at - offset;
 }
 
@@ -70,7 +70,7 @@ function writeInline(ctx: WriteContext, inode: Inode, offset: number, bytes: Uin
   data.set(bytes, offset);
   writeInlineData(ctx, inode, data);
   setFileSize(ctx, inode, data.length);
-  touchContent(ctx, inode);
+  touchWritten(ctx, inode);
   return bytes.length;
 }
 

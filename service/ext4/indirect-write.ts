@@ -151,8 +151,9 @@ function indirectBlock(ctx: WriteContext, inode: Inode, owner: CachedBlock, at: 
   return block;
 }
 
-/** Must precede changes of an indirect block. */
+/** Must precede changes of an indirect block. The inode counts as changed: its data depends on the block. */
 export function touchIndirect(ctx: WriteContext, inode: Inode, block: CachedBlock): void {
+  ctx.inodes.modify(inode);
   ctx.handle.modify(block);
   block.role = BlockRole.PLAIN;
   block.owner = inode.ino;

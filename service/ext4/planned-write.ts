@@ -3,13 +3,13 @@
  * goes, and when it is there `finishWrite` makes it part of the file. A crash between the two leaves the file as it was.
  */
 import { requirePossibleSize, setFileSize } from './file-size.ts';
+import { touchWritten } from './file-times.ts';
 import { isOutOfSpace } from './file-write.ts';
 import type { Inode } from './inode.ts';
 import { atomically } from './journal/atomically.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { allocateBlocks, convertSome, hasExtents, maxSizeBytes } from './map-write.ts';
 import { Mapping, MappingType } from './mapping.ts';
-import { touchContent } from './namespace/times.ts';
 import type { WriteContext } from './write-context.ts';
 import { zeroBehindEnd } from './zero-fill.ts';
 
@@ -110,7 +110,7 @@ export function finishWrite(ctx: WriteContext, inode: Inode, offset: number, len
       const reached = convertSome(ctx, inode, from, endBlock, false);
       const reachedBytes = Math.min(end, reached * blockSize);
       if (reachedBytes > inode.sizeBytes) setFileSize(ctx, inode, reachedBytes);
-      touchContent(ctx, inode);
+      touchWritten(ctx, inode);
       return reached;
     });
   }

@@ -1,4 +1,6 @@
 import { requirePossibleSize, setFileSize } from './file-size.ts';
+import { touchWritten } from './file-times.ts';
+import { inHandles } from './handle-budget.ts';
 import { readInlineData } from './inline-data.ts';
 import { inlineCapacityBytes, writeInlineData } from './inline-data-write.ts';
 import { expandInlineFile } from './inline-expand.ts';
@@ -6,7 +8,6 @@ import type { Inode } from './inode.ts';
 import { atomically } from './journal/atomically.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { removeBlocks } from './map-write.ts';
-import { touchContent } from './namespace/times.ts';
 import { isFastSymlink } from './symlink.ts';
 import type { WriteContext } from './write-context.ts';
 import { zeroBehindEnd, zeroInBlock } from './zero-fill.ts';
@@ -22,7 +23,7 @@ const ALL_BLOCKS = Number.MAX_SAFE_INTEGER;
 export function truncate(ctx: WriteContext, inode: Inode, sizeBytes: number): void {
   requirePossibleSize(ctx, inode, sizeBytes);
   const isDone = atomically(ctx.handle, () => {
-    touchContent(ctx, inode);
+    touchWritten(ctx, inode);
     if (inode.hasFlag(InodeFlag.INLINE_DATA) && truncateInline(ctx, inode, sizeBytes)) return true;
     if (sizeBytes > inode.sizeBytes) {
       zeroBehindEnd(ctx, inode, sizeBytes);
@@ -62,12 +63,10 @@ export function finishTruncate(ctx: WriteContext, inode: Inode): void {
 export function releaseAllBlocks(ctx: WriteContext, inode: Inode): void {
   ctx.blocks.discardReservation(inode.ino);
   if (!hasBlockMap(ctx, inode)) return;
-  while (
-    !atomically(ctx.handle, () => {
-      if (!inode.isSymlink && inode.sizeBytes !== 0) setFileSize(ctx, inode, 0);
-      return removeBlocks(ctx, inode, 0, ALL_BLOCKS, !holdsFileData(inode));
-    })
-  );
+  inHandles(ctx, () => {
+    if (!inode.isSymlink && inode.sizeBytes !== 0) setFileSize(ctx, inode, 0);
+    return removeBlocks(ctx, inode, 0, ALL_BLOCKS, !holdsFileData(inode));
+  });
 }
 
 /** False when i_block holds something else than a map. */
@@ -103,11 +102,9 @@ const removeBehindEnd = (ctx: WriteContext, inode: Inode): boolean =>
 
 /** A file that is unlinked besides stays among the orphans. */
 function removeRest(ctx: WriteContext, inode: Inode): void {
-  while (
-    !atomically(ctx.handle, () => {
-      if (!removeBehindEnd(ctx, inode)) return false;
-      if (inode.linksCount > 0) ctx.orphans.remove(inode);
-      return true;
-    })
-  );
+  inHandles(ctx, () => {
+    if (!removeBehindEnd(ctx, inode)) return false;
+    if (inode.linksCount > 0) ctx.orphans.remove(inode);
+    return true;
+  });
 }
