@@ -13,6 +13,7 @@ import { Geometry } from './geometry.ts';
 import { GroupDescriptors } from './group-descriptors.ts';
 import type { Inode } from './inode.ts';
 import { InodeTable } from './inode-table.ts';
+import type { JournalFile } from './journal/journal-superblock.ts';
 import { checkCleanJournal, type RecoveredBlocks, recoverInMemory } from './journal/recovery.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Compat, Incompat } from './layout/features.ts';
@@ -99,15 +100,25 @@ export class Filesystem implements Ext4Context {
       if (dirty) throw new IncompatibleError('external journal needs recovery, which is not supported');
       return null;
     }
-    // The file system as it was before the journal's changes serves to find the journal's own blocks.
-    const before = new Filesystem(device, superblock, cache, null, options);
-    const journal = openJournalFile(before, superblockOffset(options.superblockKiB));
+    const { blockSizeBytes, blocksCount } = superblock;
+    const journal = Filesystem.journalOf(device, superblock, cache, options);
     if (dirty) {
       options.log('recovering journal in memory');
-      return recoverInMemory(device, before.blockSize, superblock.blocksCount, options.crc32c, journal);
+      return recoverInMemory(device, blockSizeBytes, blocksCount, options.crc32c, journal);
     }
-    checkCleanJournal(device, before.blockSize, superblock.blocksCount, options.crc32c, journal);
+    checkCleanJournal(device, blockSizeBytes, blocksCount, options.crc32c, journal);
     return null;
+  }
+
+  /** The internal journal, found in the file system as it was before the journal's changes. */
+  protected static journalOf(
+    device: BlockDevice,
+    superblock: Superblock,
+    cache: BufferCache,
+    options: OpenOptions,
+  ): JournalFile {
+    const before = new Filesystem(device, superblock, cache, null, options);
+    return openJournalFile(before, superblockOffset(options.superblockKiB));
   }
 
   protected constructor(

@@ -5,6 +5,7 @@ import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { type CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
 import { fallocate } from './fallocate.ts';
+import { writeObstacles } from './features.ts';
 import { writeSmall } from './file-write.ts';
 import { Filesystem, type OpenOptions, superblockOffset, warn } from './filesystem.ts';
 import { FreeCounts } from './free-counts.ts';
@@ -14,6 +15,7 @@ import { atomically } from './journal/atomically.ts';
 import { Handle } from './journal/handle.ts';
 import { Journal } from './journal/journal.ts';
 import { JournalChecksumVersion } from './journal/journal-superblock-image.ts';
+import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Compat, Incompat } from './layout/features.ts';
 import { SUPERBLOCK, type Superblock } from './layout/superblock.ts';
@@ -60,6 +62,11 @@ export interface WriteOptions extends OpenOptions {
   readonly onAbort: (errno: number, during: string) => void;
 }
 
+function requireWritable(superblock: Superblock): void {
+  const obstacles = writeObstacles(superblock);
+  if (obstacles.length > 0) throw new IncompatibleError(`can't be mounted for writing: ${obstacles.join('; ')}`);
+}
+
 /** Share of the cache that may wait for being brought home before that begins. */
 const HELD_SHARE = 2;
 
@@ -98,12 +105,20 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     return filesystem;
   }
 
-  /** The superblock of the file system, which needs no recovery any more. */
+  /** Replays the journal; returns the superblock that the file system has then. */
   static #recovered(device: WritableBlockDevice, options: WriteOptions): Superblock {
-    const offsetBytes = superblockOffset(options.superblockKiB);
-    const superblock = readSuperblock(device, offsetBytes, options.crc32c);
-    if (superblock.hasIncompat(Incompat.RECOVER)) throw new IncompatibleError('journal needs recovery');
-    return superblock;
+    const superblockOffsetBytes = superblockOffset(options.superblockKiB);
+    const superblock = readSuperblock(device, superblockOffsetBytes, options.crc32c);
+    requireWritable(superblock);
+    if (!hasInternalJournal(superblock)) return superblock;
+    const cache = new BufferCache(device, superblock.blockSizeBytes, options.cacheBytes);
+    const journal = Filesystem.journalOf(device, superblock, cache, options);
+    if (superblock.hasIncompat(Incompat.RECOVER)) options.log('recovering journal');
+    const { crc32c } = options;
+    replayJournal({ device, superblock, superblockOffsetBytes, crc32c, journal, clearNeedsRecovery: false });
+    const recovered = readSuperblock(device, superblockOffsetBytes, crc32c);
+    requireWritable(recovered);
+    return recovered;
   }
 
   private constructor(device: WritableBlockDevice, superblock: Superblock, cache: BufferCache, options: WriteOptions) {

@@ -62,7 +62,7 @@ class Replay {
 
   run(): ReplayReport {
     const blocks = this.#replayLog();
-    const journalErrno = -(this.#before.errno | 0);
+    const journalErrno = 0 - (this.#before.errno | 0);
     if (journalErrno !== 0) {
       this.#changeSuperblock((view) => putU16le(view, SUPERBLOCK.s_state, withError(view)));
       this.#image.setErrno(0);
