@@ -180,6 +180,7 @@ export class GroupInodeAllocator implements InodeAllocator, JournalParticipant {
     inode.mtimeNsec = now.nsec;
     inode.ctimeSec = now.sec;
     inode.ctimeNsec = now.nsec;
+    if (!inode.hasCrtime) return;
     inode.crtimeSec = now.sec;
     inode.crtimeNsec = now.nsec;
   }
