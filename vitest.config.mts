@@ -23,6 +23,7 @@ export default defineConfig({
     projects: [
       project('unit', 20_000, true),
       project('property', 120_000, true),
+      project('crash', 600_000, true),
       project('native', 60_000, false),
       project('service', 60_000, false),
       project('kernel', 600_000, false),
