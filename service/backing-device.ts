@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync } from 'node:fs';
-import { directIoAlignment, NativeBlockDevice } from '../native/block-device.ts';
+import { directIoAlignment } from '../native/block-device.ts';
 import { descriptorFlags, lockWholeFile } from '../native/descriptor.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { errnoText } from '../shared/errno-text.ts';
@@ -12,18 +12,22 @@ const LOCK_WAIT_MS = 15_000;
 const LOCK_PAUSE_MS = 100;
 const UNALIGNED = 1;
 
-/** The device as the service holds it: two descriptors, both read-only. */
+/** The device as the service holds it: two descriptors, both for writing or both for reading only. */
 export interface BackingDevice {
+  readonly isWritable: boolean;
   /** Through the page cache, for metadata. */
-  readonly metadata: NativeBlockDevice;
+  readonly metadataFd: number;
   /** For file data: past the page cache where the device can do that. */
   readonly dataFd: number;
   readonly dataAlignmentBytes: number;
 }
 
-/** Asks the helper for the device that the user named. Throws SystemError when it can't be had. */
+/**
+ * Asks the helper for the device that the user named, for writing unless that is unwanted or refused. Throws
+ * SystemError when it can't be had.
+ */
 export function openBackingDevice(session: ServiceSession, options: Options): BackingDevice {
-  const fd = openForMetadata(session, options);
+  const { fd, isWritable } = openForMetadata(session, options);
   const status = fstatSync(fd);
   if (!status.isFile() && !status.isBlockDevice()) {
     closeSync(fd);
@@ -34,34 +38,33 @@ export function openBackingDevice(session: ServiceSession, options: Options): Ba
       'neither block device nor regular file',
     );
   }
-  if (status.isFile()) lockImage(fd);
-  const dataFd = openForData(session, options);
-  return {
-    metadata: new NativeBlockDevice(fd, options.offsetBytes),
-    dataFd,
-    dataAlignmentBytes: directAlignment(dataFd),
-  };
+  if (status.isFile()) lockImage(fd, isWritable);
+  const dataFd = openForData(session, options, isWritable);
+  return { isWritable, metadataFd: fd, dataFd, dataAlignmentBytes: directAlignment(dataFd) };
 }
 
 /** Nobody else may hold a block device at the same time. The helper says nothing about a busy one, so we do. */
-function openForMetadata(session: ServiceSession, options: Options): number {
+function openForMetadata(session: ServiceSession, options: Options): { fd: number; isWritable: boolean } {
   const wishes = { tryLoop: false, quiet: false };
+  const access = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
   try {
-    return session.openFile(options.device, constants.O_RDONLY | constants.O_EXCL, wishes).fd;
+    const { fd, forcedReadOnly } = session.openFile(options.device, access | constants.O_EXCL, wishes);
+    return { fd, isWritable: !options.readOnly && !forcedReadOnly };
   } catch (error) {
     if (!(error instanceof HelperRefusal) || error.errno !== Errno.EBUSY) throw error;
     throw openFailure(options, Errno.EBUSY, 'could not lock filesystem block device');
   }
 }
 
-function openForData(session: ServiceSession, options: Options): number {
+function openForData(session: ServiceSession, options: Options, isWritable: boolean): number {
   const wishes = { tryLoop: false, quiet: true };
+  const access = isWritable ? constants.O_RDWR : constants.O_RDONLY;
   try {
-    return session.openFile(options.device, constants.O_RDONLY | constants.O_DIRECT, wishes).fd;
+    return session.openFile(options.device, access | constants.O_DIRECT, wishes).fd;
   } catch (error) {
     if (!(error instanceof HelperRefusal)) throw error;
     // Not every file system has direct I/O on its files.
-    if (error.errno === Errno.EINVAL) return session.openFile(options.device, constants.O_RDONLY, wishes).fd;
+    if (error.errno === Errno.EINVAL) return session.openFile(options.device, access, wishes).fd;
     throw openFailure(options, error.errno, errnoText(error.errno));
   }
 }
@@ -75,14 +78,14 @@ function directAlignment(fd: number): number {
 }
 
 /**
- * A shared lock: others may read the image too, but nobody who locks may write it. An earlier server may be
- * about to let go.
+ * Who writes excludes all others who lock, who reads only those who write. An earlier server may be about to let
+ * go.
  */
-function lockImage(fd: number): void {
+function lockImage(fd: number, exclusive: boolean): void {
   const deadlineMs = performance.now() + LOCK_WAIT_MS;
   for (;;) {
     try {
-      lockWholeFile(fd, false);
+      lockWholeFile(fd, exclusive);
       return;
     } catch (error) {
       const held = errnoOf(error) === Errno.EAGAIN || errnoOf(error) === Errno.EACCES;

@@ -1,42 +1,30 @@
-import { closeSync, fstatSync } from 'node:fs';
-import { totalmem } from 'node:os';
+import { fstatSync } from 'node:fs';
 import { basename } from 'node:path';
-import { crc32c } from '../native/crc32c.ts';
-import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
+import { errnoText } from '../shared/errno-text.ts';
 import { isJournal, LineLimiter, Log, standardStreams } from '../shared/log.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import { type BackingDevice, openBackingDevice } from './backing-device.ts';
 import { containProcess } from './containment.ts';
-import { CorruptionError } from './ext4/errors.ts';
-import { Filesystem } from './ext4/filesystem.ts';
-import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
-import { Session } from './fuse/session.ts';
+import { CorruptionError, IncompatibleError } from './ext4/errors.ts';
+import type { Filesystem } from './ext4/filesystem.ts';
+import type { Session } from './fuse/session.ts';
 import { HelperRefusal, openServiceSession, type ServiceSession } from './handshake.ts';
-import { DataPath } from './iomap/data-path.ts';
-import { ReadOnlyOperations } from './ops/read-only-operations.ts';
 import { type Options, parseCommandLine } from './options.ts';
+import { openReadOnly } from './read-only-mount.ts';
+import type { ServedFilesystem } from './served-filesystem.ts';
 import { UsageError } from './usage-error.ts';
+import { openWritable } from './writable-mount.ts';
 
 const ROOT_UID = 0;
 const STDERR = 2;
 /** Character device 10:229, as stat(2) gives it. */
 const FUSE_DEVICE_NUMBER = (10 << 8) | 229;
-const CACHE_BYTES_MAX_DEFAULT = 32 * 2 ** 20;
-/** Default share of the machine's memory for the metadata cache. */
-const CACHE_MEMORY_SHARE = 20;
-const DATA_THREADS = 4;
-/** Longer than a client takes to come back with its next request, shorter than two wake-ups across CPUs. */
-const SPIN_MICROSECONDS = 50;
-
 /** Everything a mount needs, set up but not live yet. */
-interface PreparedMount {
+interface PreparedMount extends ServedFilesystem {
   readonly options: Options;
   readonly log: Log;
-  readonly filesystem: Filesystem;
-  readonly fuse: Session;
-  close(): void;
 }
 
 /**
@@ -55,7 +43,7 @@ export async function runService(socket: number, ownWords: readonly string[]): P
       mountPoint: mount.options.mountPoint,
       options: mount.options.kernelOptions,
       mtab: mount.options.mtabOptions,
-      msFlags: mount.options.msFlags | MsBit.RDONLY,
+      msFlags: mount.isWritable ? mount.options.msFlags : mount.options.msFlags | MsBit.RDONLY,
     });
   } catch (error) {
     giveUp(session, error);
@@ -85,9 +73,10 @@ function prepare(session: ServiceSession, ownWords: readonly string[]): Prepared
     throw new UsageError('fuse4fs: could not enable iomap: this kernel does not offer it');
   const device = openBackingDevice(session, options);
   session.finishFiles();
-  const filesystem = openFilesystem(device, options, log);
+  if (!device.isWritable && !options.readOnly) log.notice('source write-protected, mounted read-only');
+  for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
   process.title = `-${options.subtype} ${fromByteString(options.device)} ${fromByteString(options.mountPoint)}`;
-  return { options, log, filesystem, ...fuseSession(gift.fuseFd, device, filesystem, options, log) };
+  return { options, log, ...openServedFilesystem(gift.fuseFd, device, options, log) };
 }
 
 /** Whatever answers reads and takes writes would be served, and be written to. */
@@ -103,50 +92,16 @@ function logFor(options: Options): Log {
   return new Log(shortDevice, errors, notices, new LineLimiter(() => performance.now()));
 }
 
-function openFilesystem(device: BackingDevice, options: Options, log: Log): Filesystem {
-  const filesystem = Filesystem.open(device.metadata, {
-    crc32c,
-    cacheBytes: options.cacheSizeBytes ?? Math.min(CACHE_BYTES_MAX_DEFAULT, totalmem() / CACHE_MEMORY_SHARE),
-    superblockKiB: options.superblockKiB ?? 0,
-    noRecovery: options.noRecovery,
-    log: (text) => log.notice(text),
-  });
-  if (!options.readOnly) log.notice('mounting read-only: writing is not supported yet');
-  for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
-  return filesystem;
-}
-
-/** All that can fail in setting up the conversation with the kernel fails here, before there is a mount. */
-function fuseSession(
-  fuseFd: number,
-  device: BackingDevice,
-  filesystem: Filesystem,
-  options: Options,
-  log: Log,
-): Pick<PreparedMount, 'fuse' | 'close'> {
-  const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS);
-  const pump = openDataPump(fuseFd, device.dataFd, device.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
-  const dataPath = new DataPath(filesystem, pump, options.offsetBytes, READ_BYTES_MAX);
-  const operations = new ReadOnlyOperations(filesystem, dataPath, {
-    posixAcl: options.acl,
-    minixDf: options.minixStatfs,
-    warn: (text) => log.limitedError(text),
-  });
-  const trace = options.debug || options.traceOperations;
-  const fuse = new Session(channel, operations, {
-    posixAcl: options.acl,
-    writable: false,
-    writebackCache: false,
-    trace,
-    log,
-  });
-  const close = (): void => {
-    pump.close();
-    channel.close();
-    closeSync(device.dataFd);
-    device.metadata.close();
-  };
-  return { fuse, close };
+/** For writing where that is possible, and otherwise for reading, with a line that says why. */
+function openServedFilesystem(fuseFd: number, device: BackingDevice, options: Options, log: Log): ServedFilesystem {
+  if (!device.isWritable) return openReadOnly(fuseFd, device, options, log);
+  try {
+    return openWritable(fuseFd, device, options, log);
+  } catch (error) {
+    if (!(error instanceof IncompatibleError)) throw error;
+    log.notice(`mounted read-only: ${error.message}`);
+    return openReadOnly(fuseFd, device, options, log);
+  }
 }
 
 /** Answers the kernel until the file system is unmounted. */
@@ -154,14 +109,16 @@ async function serve(mount: PreparedMount): Promise<number> {
   const { options, log, filesystem, fuse } = mount;
   const uuid = uuidText(filesystem.superblock.uuid);
   if (options.kernel) log.notice(`mounted filesystem ${uuid}.`);
+  let errno: number = Errno.OK;
   try {
     await fuse.serve();
   } finally {
-    mount.close();
+    errno = mount.finish();
   }
+  if (errno !== Errno.OK) log.error(`changes could not be written at the end: ${errnoText(errno)}`);
   if (options.kernel) log.notice(`unmounted filesystem ${uuid}.`);
   if (options.debug) logCounts(log, fuse, filesystem);
-  return 0;
+  return errno === Errno.OK ? 0 : 1;
 }
 
 function logCounts(log: Log, fuse: Session, filesystem: Filesystem): void {

@@ -14,6 +14,8 @@ export interface DurabilitySettings {
   readonly sync: boolean;
   /** Mount option dirsync: the same for changes of directories. */
   readonly dirsync: boolean;
+  /** Makes durable what was written to the device; calls back with an errno. */
+  readonly flushDevice: (done: (errno: number) => void) => void;
 }
 
 /** Requests that are answered when something is on stable storage. Others go on meanwhile. */
@@ -35,7 +37,7 @@ export class Durability {
     const dataOnly = (request.u32(FSYNC_IN.fsync_flags) & FsyncFlag.DATA_ONLY) !== 0;
     const answer = this.#answering(request);
     if (engine.needsCommit(inode, dataOnly)) engine.commit(answer);
-    else engine.flushDevice(answer);
+    else this.#settings.flushDevice(answer);
     return DEFERRED;
   }
 

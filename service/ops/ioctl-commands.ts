@@ -1,4 +1,6 @@
 import { InodeFlag } from '../ext4/layout/inode.ts';
+import { IOCTL_IN } from '../fuse/abi.ts';
+import type { Request } from '../fuse/request.ts';
 
 /**
  * Command numbers of linux/fs.h, and ext4's own older ones. "32" is what 32-bit programs use: the same
@@ -45,3 +47,9 @@ export const XFLAGS: readonly (readonly [inodeFlag: number, xflag: number])[] = 
   [InodeFlag.PROJINHERIT, 0x200],
   [InodeFlag.DAX, 0x8000],
 ]);
+
+/** Where the argument lies in the request's bytes, 0 when there is less of it than `bytes`. */
+export function ioctlArgument(bytes: number, request: Request): number {
+  const at = request.bodyStart + IOCTL_IN.SIZE;
+  return request.u32(IOCTL_IN.in_size) < bytes || at + bytes > request.bodyEnd ? 0 : at;
+}

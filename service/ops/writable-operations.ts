@@ -1,5 +1,6 @@
 import { u64ne } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
+import { FsError } from '../ext4/errors.ts';
 import { BATCH_FORGET_IN, FALLOCATE_IN, FORGET_IN, FORGET_ONE, InitFlag, IOCTL_IN, RENAME_IN } from '../fuse/abi.ts';
 import type { Connection } from '../fuse/init.ts';
 import type { LateReplies } from '../fuse/late-replies.ts';
@@ -11,18 +12,20 @@ import { RangeCopy } from './copy-range.ts';
 import { Durability, type DurabilitySettings } from './durability.ts';
 import type { DataReader, DataWriter, WritableEngine } from './engine.ts';
 import { FileWriter, type FileWriterSettings } from './file-writer.ts';
-import { changingIoctl, isChangingIoctl } from './ioctl-write.ts';
+import { IoctlCommand } from './ioctl-commands.ts';
+import { changingIoctl, NOT_CHANGING, ROOT_UID } from './ioctl-write.ts';
 import { Namespace } from './namespace.ts';
 import { NodeLifetimes } from './node-lifetimes.ts';
 import { inodeOf } from './nodes.ts';
 import { ReadOperations, type ReadSettings } from './read-operations.ts';
 import { setattr } from './set-attributes.ts';
+import { TrimRequest, type TrimSettings } from './trim-request.ts';
 import { removexattr, setxattr } from './xattr-write.ts';
 
 /** Inodes freed before waiting requests get their turn again. */
 const EVICTIONS_AT_ONCE = 16;
 
-export interface WritableSettings extends ReadSettings, DurabilitySettings, FileWriterSettings {
+export interface WritableSettings extends ReadSettings, DurabilitySettings, FileWriterSettings, TrimSettings {
   readonly log: FailureLog;
 }
 
@@ -35,7 +38,9 @@ export class WritableOperations extends ReadOperations implements Operations {
   readonly #writer: FileWriter;
   readonly #durability: Durability;
   readonly #copy = new RangeCopy();
+  readonly #replies: LateReplies;
   #xattrsAreExtended = false;
+  #isShutDown = false;
 
   constructor(
     engine: WritableEngine,
@@ -48,6 +53,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     super(engine, reader, settings, lifetimes);
     this.#engine = engine;
     this.#settings = settings;
+    this.#replies = replies;
     this.#lifetimes = lifetimes;
     this.#namespace = new Namespace(engine, lifetimes);
     this.#writer = new FileWriter(engine, writer, replies, settings);
@@ -60,6 +66,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   beginRequest(uid: number, gid: number): void {
+    if (this.#isShutDown) throw new FsError(Errno.EIO, 'the file system was shut down');
     this.#engine.beginRequest(uid, gid);
   }
 
@@ -233,8 +240,30 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   override ioctl(request: Request, reply: Reply): number {
-    if (!isChangingIoctl(request.u32(IOCTL_IN.cmd))) return super.ioctl(request, reply);
-    return this.#changedInode(changingIoctl(this.#engine, request, reply), request, reply);
+    const errno = changingIoctl(this.#engine, request, reply);
+    if (errno !== NOT_CHANGING) return this.#changedInode(errno, request, reply);
+    switch (request.u32(IOCTL_IN.cmd)) {
+      case IoctlCommand.FITRIM:
+        if (request.uid !== ROOT_UID) return Errno.EPERM;
+        return TrimRequest.start(this.#engine, this.#replies, this.#settings, request, reply);
+      case IoctlCommand.SHUTDOWN:
+        return request.uid === ROOT_UID ? this.#shutDown(reply) : Errno.EPERM;
+      default:
+        return super.ioctl(request, reply);
+    }
+  }
+
+  /**
+   * Everything fails from now on. The command's number says that it has no argument to read, so that how to shut down
+   * stays unknown: what has changed is written before.
+   */
+  #shutDown(reply: Reply): number {
+    this.#writer.waitForAll();
+    const errno = this.#engine.commitNow();
+    this.#engine.abort(Errno.EIO, 'shut down as asked');
+    this.#isShutDown = true;
+    reply.ioctl(0);
+    return errno;
   }
 
   fsync(request: Request): number {

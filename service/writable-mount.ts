@@ -1,0 +1,108 @@
+import { closeSync, constants } from 'node:fs';
+import { readCoarseClock } from '../native/clock.ts';
+import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
+import { alignedBuffer, NativeWritableBlockDevice } from '../native/writable-block-device.ts';
+import { errnoText } from '../shared/errno-text.ts';
+import type { Log } from '../shared/log.ts';
+import { bytesOf } from '../shared/service-protocol/byte-string.ts';
+import { MsBit } from '../shared/service-protocol/ms-flags.ts';
+import type { BackingDevice } from './backing-device.ts';
+import { DeviceWriter } from './device-writer.ts';
+import { AccessTimes } from './ext4/namespace/access-time.ts';
+import { WritableFilesystem } from './ext4/writable-filesystem.ts';
+import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
+import { LateReplies } from './fuse/late-replies.ts';
+import { Session } from './fuse/session.ts';
+import { DataPath } from './iomap/data-path.ts';
+import { WritableOperations } from './ops/writable-operations.ts';
+import type { Options } from './options.ts';
+import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } from './served-filesystem.ts';
+
+/** Writes that may be under way at once, and one buffer for the request that is read meanwhile. */
+const REQUEST_BUFFERS = 16 + 1;
+
+/** All that can fail in setting up a mount that is written fails here, before there is one. */
+export function openWritable(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
+  const isDirect = backing.dataAlignmentBytes > 1;
+  const device = new NativeWritableBlockDevice(backing.metadataFd, options.offsetBytes, isDirect ? backing.dataFd : -1);
+  const filesystem = openFilesystem(device, options, log);
+  const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS, REQUEST_BUFFERS);
+  const reader = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
+  const writer = new DeviceWriter(fuseFd, backing, options.offsetBytes, DATA_THREADS, () => operations.finishWrites());
+  const operations = new WritableOperations(
+    filesystem,
+    new DataPath(filesystem, reader, options.offsetBytes, READ_BYTES_MAX),
+    writer,
+    new LateReplies(channel),
+    {
+      posixAcl: options.acl,
+      minixDf: options.minixStatfs,
+      warn: (text) => log.limitedError(text),
+      sync: (options.msFlags & MsBit.SYNCHRONOUS) !== 0,
+      dirsync: (options.msFlags & MsBit.DIRSYNC) !== 0,
+      directFlag: constants.O_DIRECT,
+      log,
+      giveBack: (buffer) => fuse.giveBack(buffer),
+      discard: (offsetBytes, lengthBytes, done) => device.discard(offsetBytes, lengthBytes, done),
+      flushDevice: (done) => device.run([{ kind: 'flush' }], done),
+    },
+  );
+  const trace = options.debug || options.traceOperations;
+  const wishes = { posixAcl: options.acl, writable: true, writebackCache: options.writebackCache };
+  const fuse = new Session(channel, operations, { ...wishes, trace, log });
+  const timer = commitRegularly(filesystem, options.commitSeconds);
+  const finish = (): number => {
+    clearInterval(timer);
+    operations.finish();
+    const errno = filesystem.close();
+    reader.close();
+    writer.close();
+    channel.close();
+    device.close();
+    closeSync(backing.dataFd);
+    return errno;
+  };
+  return { isWritable: true, filesystem, fuse, finish };
+}
+
+function openFilesystem(device: NativeWritableBlockDevice, options: Options, log: Log): WritableFilesystem {
+  return WritableFilesystem.openForWriting(device, {
+    ...openOptions(options, log),
+    posixAcl: options.acl,
+    accessTimes: accessTimesOf(options),
+    groupOfParent: options.groupOfParent,
+    reservedUid: options.reservedUid,
+    reservedGid: options.reservedGid,
+    barrier: options.barrier,
+    discard: options.discard,
+    mountPoint: bytesOf(options.mountPoint),
+    readClock: readCoarseClock,
+    random: Math.random,
+    allocate: alignedBuffer,
+    report: (error) => log.limitedError(error.message),
+    onAbort: (errno, during) => {
+      log.error(`journal aborted, nothing is written any more: ${during}: ${errnoText(errno)}`);
+      if (options.errors === 'panic') process.abort();
+    },
+  });
+}
+
+function accessTimesOf(options: Options): { files: number; directories: number } {
+  const files =
+    (options.msFlags & MsBit.NOATIME) !== 0
+      ? AccessTimes.NEVER
+      : options.strictAccessTimes
+        ? AccessTimes.STRICT
+        : AccessTimes.RELATIVE;
+  return { files, directories: (options.msFlags & MsBit.NODIRATIME) !== 0 ? AccessTimes.NEVER : files };
+}
+
+/** A failed commit aborts the journal, which is reported there. */
+function commitRegularly(filesystem: WritableFilesystem, seconds: number): NodeJS.Timeout | undefined {
+  if (seconds === 0) return undefined;
+  return setInterval(() => {
+    if (filesystem.isReadOnly) return;
+    if (filesystem.hasChanges) filesystem.commit(() => {});
+    else filesystem.checkpointSome();
+  }, seconds * 1000);
+}
