@@ -46,7 +46,7 @@ export interface BlockAllocatorOptions {
   readonly report: (error: CorruptionError | DeviceError) => void;
   /**
    * Told of blocks that a commit has freed for good. When it returns true it is going to discard them, and calls
-   * `discarded` later, never before it has returned: nobody gets them until then. Null: never asked.
+   * `discarded` when that is done: nobody gets them until then. Null: never asked.
    */
   readonly onDiscardable: ((pblk: number, lenBlocks: number) => boolean) | null;
 }
@@ -64,6 +64,8 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
   readonly #pending = new PendingFrees();
   /** Blocks kept out of reach until `discarded`. */
   #discardingBlocks = 0;
+  /** Somebody was refused who is going to try again after the next commit: no time for discarding. */
+  #isAwaited = false;
   readonly #growthReserve: number;
   /** Groups whose blocks all have 32-bit numbers. */
   readonly #blockMapGroups: number;
@@ -190,13 +192,17 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
   }
 
   transactionCommitted(sequence: number): void {
-    const runs = this.#pending.takeCommitted(sequence);
     const { onDiscardable } = this.#options;
-    for (let index = 0; index < runs.length; index += 2) {
-      const pblk = runs[index];
-      const lenBlocks = runs[index + 1];
-      if (onDiscardable?.(pblk, lenBlocks)) this.#discardingBlocks += lenBlocks;
-      else this.#giveBack(pblk, lenBlocks);
+    if (onDiscardable === null || this.#isAwaited) {
+      this.#isAwaited = false;
+      this.#pending.takeCommitted(sequence, (pblk, lenBlocks) => this.#giveBack(pblk, lenBlocks));
+      return;
+    }
+    const runs: BlockRun[] = [];
+    this.#pending.takeCommitted(sequence, (pblk, lenBlocks) => runs.push(new BlockRun(pblk, lenBlocks)));
+    for (const { pblk, lenBlocks } of joinedRuns(runs)) {
+      this.#discardingBlocks += lenBlocks;
+      if (!onDiscardable(pblk, lenBlocks)) this.discarded(pblk, lenBlocks);
     }
   }
 
@@ -292,7 +298,10 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
       this.#reservations.dropAll();
       if (this.#space.find(goal, wanted, endGroup, out)) return;
     }
-    if (this.#pending.blocks + this.#discardingBlocks > 0) throw new SpaceAwaitsCommit();
+    if (this.#pending.blocks + this.#discardingBlocks > 0) {
+      this.#isAwaited = true;
+      throw new SpaceAwaitsCommit();
+    }
     throw new FsError(Errno.ENOSPC, 'no free blocks');
   }
 
@@ -300,4 +309,20 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
   #pieceEnd(at: number, end: number): number {
     return Math.min(end, this.#geometry.groupEndBlock(this.#geometry.groupOfBlock(at)));
   }
+}
+
+/** The runs in the order of their blocks, neighbours made one: a few large discards cost less than many small ones. */
+function joinedRuns(runs: BlockRun[]): BlockRun[] {
+  runs.sort((a, b) => a.pblk - b.pblk);
+  const joined: BlockRun[] = [];
+  let last: BlockRun | null = null;
+  for (const run of runs) {
+    if (last !== null && last.pblk + last.lenBlocks === run.pblk) {
+      last.lenBlocks += run.lenBlocks;
+    } else {
+      joined.push(run);
+      last = run;
+    }
+  }
+  return joined;
 }

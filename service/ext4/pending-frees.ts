@@ -47,17 +47,16 @@ export class PendingFrees {
     return runs;
   }
 
-  /** Removes what the transactions up to `sequence` freed and returns it, as pairs. */
-  takeCommitted(sequence: number): number[] {
-    const taken: number[] = [];
+  /** Removes what the transactions up to `sequence` freed and hands each run to `take`. */
+  takeCommitted(sequence: number, take: (pblk: number, lenBlocks: number) => void): void {
     for (const [number, freed] of this.#transactions) {
       if (number > sequence) continue;
       this.#transactions.delete(number);
       if (freed === this.#running) this.#running = null;
       this.#blocks -= freed.blocks;
-      for (const value of freed.runs) taken.push(value);
+      const { runs } = freed;
+      for (let index = 0; index < runs.length; index += 2) take(runs[index], runs[index + 1]);
     }
-    return taken;
   }
 
   #freedIn(sequence: number): FreedRuns {

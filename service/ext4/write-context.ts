@@ -19,8 +19,13 @@ export interface Caller {
 
 /** A run of neighbouring blocks of the device. Reused by callers, so that asking allocates nothing. */
 export class BlockRun {
-  pblk = 0;
-  lenBlocks = 0;
+  pblk: number;
+  lenBlocks: number;
+
+  constructor(pblk = 0, lenBlocks = 0) {
+    this.pblk = pblk;
+    this.lenBlocks = lenBlocks;
+  }
 }
 
 export interface InodeStore {
