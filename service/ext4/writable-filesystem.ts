@@ -3,11 +3,12 @@ import { BlockBitmaps } from './block-bitmap.ts';
 import type { WritableBlockDevice } from './block-device.ts';
 import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
+import { ErrorHandling } from './error-handling.ts';
 import { type CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
 import { fallocate } from './fallocate.ts';
 import { writeObstacles } from './features.ts';
 import { writeSmall } from './file-write.ts';
-import { Filesystem, type OpenOptions, superblockOffset, warn } from './filesystem.ts';
+import { Filesystem, superblockOffset, warn } from './filesystem.ts';
 import { FreeCounts } from './free-counts.ts';
 import type { Inode } from './inode.ts';
 import { GroupInodeAllocator } from './inode-allocator.ts';
@@ -19,7 +20,7 @@ import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Compat, Incompat } from './layout/features.ts';
 import { SUPERBLOCK, type Superblock } from './layout/superblock.ts';
-import { type AccessTimePolicy, touchAccessTime } from './namespace/access-time.ts';
+import { touchAccessTime } from './namespace/access-time.ts';
 import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespace/create.ts';
 import { evict } from './namespace/evict.ts';
 import { setFlags, setGeneration, setProject } from './namespace/inode-flags.ts';
@@ -35,32 +36,8 @@ import { hasInternalJournal, readSuperblock } from './superblock.ts';
 import { noteMount, noteUnmount, setLabel } from './superblock-write.ts';
 import { finishTruncate } from './truncate.ts';
 import type { Caller, Timestamp, WriteContext } from './write-context.ts';
+import type { WriteOptions } from './write-options.ts';
 import { removeXattr, setXattr } from './xattr-write.ts';
-
-export interface WriteOptions extends OpenOptions {
-  /** The mount's options, as far as the engine has to do with them. */
-  readonly posixAcl: boolean;
-  readonly accessTimes: AccessTimePolicy;
-  readonly groupOfParent: boolean;
-  /** Who may use the reserved blocks besides root; null: as the superblock says. */
-  readonly reservedUid: number | null;
-  readonly reservedGid: number | null;
-  readonly barrier: boolean;
-  /** Discard freed blocks once it is certain that they are free. */
-  readonly discard: boolean;
-  /** Path of the mount point for the superblock's record, null when unknown. */
-  readonly mountPoint: Uint8Array | null;
-  /** Tells the time. */
-  readonly readClock: (into: Timestamp) => void;
-  /** Numbers in [0, 1). */
-  readonly random: () => number;
-  /** Memory aligned as direct I/O wants it. */
-  readonly allocate: (bytes: number) => Uint8Array;
-  /** Broken metadata that costs less than an operation: a group that is not used, an orphan that is left alone. */
-  readonly report: (error: CorruptionError | DeviceError) => void;
-  /** The journal was aborted: nothing is written any more. */
-  readonly onAbort: (errno: number, during: string) => void;
-}
 
 function requireWritable(superblock: Superblock): void {
   const obstacles = writeObstacles(superblock);
@@ -87,6 +64,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   readonly #superblockNr: number;
   readonly #options: WriteOptions;
   readonly #journal: Journal;
+  readonly #errors: ErrorHandling;
   readonly #stateAtMount: number;
   #committedTransaction = 0;
 
@@ -124,7 +102,11 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   private constructor(device: WritableBlockDevice, superblock: Superblock, cache: BufferCache, options: WriteOptions) {
     super(device, superblock, cache, null, options);
     const { geometry, descriptors, validity, checksum } = this;
-    const { random, report } = options;
+    const { random } = options;
+    const report = (error: CorruptionError | DeviceError): void => {
+      options.report(error);
+      this.noteError(error);
+    };
     this.device = device;
     this.#options = options;
     this.#stateAtMount = superblock.state;
@@ -153,6 +135,11 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
     this.inodes.becomeWritable(this);
     this.#journal = this.#openJournal();
+    this.#errors = new ErrorHandling(this, this.#journal, {
+      behaviour: options.errorBehaviour ?? superblock.errorBehaviour,
+      panic: options.panic,
+      log: options.log,
+    });
     this.handle.addParticipant({
       transactionCommitted: (sequence) => {
         this.#committedTransaction = sequence;
@@ -200,6 +187,12 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.caller.gid = gid;
     this.#options.readClock(this.now);
     this.beginOperation();
+    this.#errors.settle();
+  }
+
+  /** A request failed, or something less: what that means for the mount is decided before the next request. */
+  noteError(error: unknown): void {
+    this.#errors.note(error);
   }
 
   createNode(

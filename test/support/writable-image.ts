@@ -4,7 +4,8 @@ import { crc32c } from '../../native/crc32c.ts';
 import { MemoryBlockDevice, type WritableBlockDevice } from '../../service/ext4/block-device.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
 import { AccessTimes } from '../../service/ext4/namespace/access-time.ts';
-import { WritableFilesystem, type WriteOptions } from '../../service/ext4/writable-filesystem.ts';
+import { WritableFilesystem } from '../../service/ext4/writable-filesystem.ts';
+import type { WriteOptions } from '../../service/ext4/write-options.ts';
 import { imageBytes } from './ext4-image.ts';
 import { Prng } from './prng.ts';
 
@@ -43,6 +44,10 @@ export function openWritable(device: WritableBlockDevice, options: Partial<Write
     allocate: (bytes) => new Uint8Array(bytes),
     report: (error) => {
       throw error;
+    },
+    errorBehaviour: null,
+    panic: () => {
+      throw new Error('errors=panic');
     },
     onAbort: (errno, during) => {
       throw new Error(`the journal was aborted with errno ${errno} while ${during}`);

@@ -115,6 +115,8 @@ export class Superblock {
   readonly clustersPerGroup: number;
   readonly inodesPerGroup: number;
   readonly state: number;
+  /** What to do on errors (s_errors). */
+  readonly errorBehaviour: number;
   readonly revLevel: number;
   /** Who may use the reserved blocks, besides root. */
   readonly reservedUid: number;
@@ -179,6 +181,7 @@ export class Superblock {
     this.clustersPerGroup = u32(o.s_clusters_per_group);
     this.inodesPerGroup = u32(o.s_inodes_per_group);
     this.state = u16(o.s_state);
+    this.errorBehaviour = u16(o.s_errors);
     this.revLevel = u32(o.s_rev_level);
     this.reservedUid = u16(o.s_def_resuid);
     this.reservedGid = u16(o.s_def_resgid);
