@@ -15,6 +15,8 @@ const MAX_VAIN_VISITS = 24;
 const GOAL_RUN_BLOCKS = 64;
 /** ...or this part of what is wanted. */
 const GOAL_RUN_SHARE = 4;
+/** Groups for which is remembered where their free blocks begin. */
+const MAX_FIRST_FREE = 1024;
 /** Groups that one search looks at when it would take a single block from any. */
 const MAX_VISITS = 4096;
 
@@ -32,6 +34,8 @@ export class FreeSpace {
   readonly #index: FreeRunIndex;
   readonly #badGroups = new Set<number>();
   #unusableBlocks = 0;
+  /** No block of the group below this one can be had, for groups in which single blocks were sought lately. */
+  readonly #firstFree = new Map<number, number>();
   /** Groups from which the open handle has taken blocks. */
   readonly #takenFrom: number[] = [];
   readonly #run = new ClearRun();
@@ -126,6 +130,7 @@ export class FreeSpace {
     const group = this.#geometry.groupOfBlock(pblk);
     const bit = pblk - this.#geometry.groupFirstBlock(group);
     this.#busy.remove(group, bit, lenBlocks);
+    if (bit < (this.#firstFree.get(group) ?? 0)) this.#firstFree.set(group, bit);
     if (this.#badGroups.has(group)) return;
     const block = this.#bitmaps.peek(group);
     this.#index.raise(
@@ -157,7 +162,10 @@ export class FreeSpace {
 
   /** What the handle had taken is free again. */
   handleCancelled(): void {
-    for (const group of this.#takenFrom) this.#index.raise(group, this.#boundByCount(group));
+    for (const group of this.#takenFrom) {
+      this.#index.raise(group, this.#boundByCount(group));
+      this.#firstFree.delete(group);
+    }
     this.#takenFrom.length = 0;
   }
 
@@ -204,6 +212,7 @@ export class FreeSpace {
 
   /** Looks for a run in one group, first behind `fromBit`. When there is none of that level, lowers the group's bound. */
   #findIn(group: number, fromBit: number, level: number, enough: number, wanted: number, out: BlockRun): boolean {
+    if (wanted === 1) return this.#findOneIn(group, fromBit, out);
     const block = this.#usable(group);
     if (block === null) return false;
     const busy = this.#busy.bitsOf(group);
@@ -227,6 +236,26 @@ export class FreeSpace {
     // Runs of less than two words may have been overlooked when longer ones were sought.
     this.#index.set(group, enough > 63 ? Math.max(levelOf(63), levelOf(length)) : levelOf(length));
     return false;
+  }
+
+  /** The same for single blocks, which many seek from the beginning of the group on. */
+  #findOneIn(group: number, fromBit: number, out: BlockRun): boolean {
+    const block = this.#usable(group);
+    if (block === null) return false;
+    const busy = this.#busy.bitsOf(group);
+    const size = this.#bitmaps.sizeOf(group);
+    const firstFree = this.#firstFree.get(group) ?? 0;
+    let bit = nextClear(block.view, busy, Math.max(fromBit, firstFree), size);
+    if (fromBit <= firstFree) this.#noteFirstFree(group, bit);
+    else if (bit === size) bit = nextClear(block.view, busy, firstFree, size);
+    if (bit === size) this.#index.set(group, 0);
+    else this.#answer(group, bit, 1, out);
+    return bit < size;
+  }
+
+  #noteFirstFree(group: number, bit: number): void {
+    if (this.#firstFree.size >= MAX_FIRST_FREE && !this.#firstFree.has(group)) this.#firstFree.clear();
+    this.#firstFree.set(group, bit);
   }
 
   #answer(group: number, bit: number, length: number, out: BlockRun): void {
