@@ -6,8 +6,8 @@ import type { Inode } from './inode.ts';
 import { ORPHAN_BLOCK_MAGIC, ORPHAN_BLOCK_TAIL, orphansPerBlock } from './layout/orphan-file.ts';
 import type { WriteContext } from './write-context.ts';
 
-/** As mke2fs makes it at most; what is behind is not used. */
-const MAX_BLOCKS = 512;
+/** All of it is read at the mount. What mke2fs makes of its own accord is at most this large. */
+const MAX_BYTES = 32 * 2 ** 20;
 
 /** The checksum covers where the block is and its entries, not the tail. */
 function checksumOf(ctx: Ext4Context, block: CachedBlock, ino: number, generation: number): number {
@@ -43,12 +43,18 @@ export class OrphanFile {
   /** The block that took the last orphan. */
   #current = 0;
 
-  /** `file`: the inode that the superblock names. Reads all blocks; bad ones are reported and left alone. */
+  /**
+   * `file`: the inode that the superblock names. Reads all blocks; bad ones are reported and left alone. Throws
+   * CorruptionError when it can be no orphan file.
+   */
   constructor(ctx: WriteContext, file: Inode, report: (error: CorruptionError) => void) {
     this.#ctx = ctx;
     this.#file = file;
     this.#perBlock = orphansPerBlock(ctx.blockSize);
-    const blocks = file.isRegular ? Math.min(MAX_BLOCKS, Math.floor(file.sizeBytes / ctx.blockSize)) : 0;
+    if (!file.isRegular || file.sizeBytes > MAX_BYTES) {
+      throw new CorruptionError('orphan file', `has ${file.sizeBytes} bytes or is no file`, { inode: file.ino });
+    }
+    const blocks = Math.floor(file.sizeBytes / ctx.blockSize);
     this.#freeEntries = new Uint32Array(blocks);
     this.#firstFree = new Uint32Array(blocks);
     for (let lblk = 0; lblk < blocks; lblk++) this.#freeEntries[lblk] = this.#countFree(lblk, report);
