@@ -1,3 +1,4 @@
+import { viewOf } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
 import { BlockCheck, BlockRole, type BufferCache, type CachedBlock } from './buffer-cache.ts';
 import type { MetadataChecksum } from './checksum.ts';
@@ -51,7 +52,8 @@ export class GroupDescriptors {
   readonly #uuidCrc16: number;
   readonly #groupLe = new Uint8Array(4);
   /** Group number and descriptor with an empty checksum: what crc32c covers. */
-  readonly #covered: Uint8Array;
+  readonly #coveredBytes: Uint8Array;
+  readonly #covered: DataView;
   /** Groups whose descriptors differ from their checksums: those of others must stay as they are, right or wrong. */
   readonly #unsealed = new Set<number>();
   #handle: Handle | null = null;
@@ -71,7 +73,8 @@ export class GroupDescriptors {
       : superblock.hasRoCompat(RoCompat.GDT_CSUM)
         ? Protection.CRC16
         : Protection.NONE;
-    this.#covered = new Uint8Array(4 + geometry.descriptorSize);
+    this.#coveredBytes = new Uint8Array(4 + geometry.descriptorSize);
+    this.#covered = viewOf(this.#coveredBytes);
     this.#uuidCrc16 = crc16(0xffff, superblock.uuid, 0, superblock.uuid.length);
     this.#block = cache.get(geometry.descriptorBlock(0));
   }
@@ -273,23 +276,26 @@ export class GroupDescriptors {
    * field.
    */
   #checksumOf(group: number, at: number): number {
-    const { bytes } = this.#block;
-    const checksumAt = at + GROUP_DESCRIPTOR.bg_checksum;
-    const end = at + this.#geometry.descriptorSize;
-    if (this.#protection === Protection.CRC16) return this.#crc16Of(group, bytes, at, checksumAt, end);
+    if (this.#protection === Protection.CRC16) return this.#crc16Of(group, at);
+    const { view } = this.#block;
+    const { descriptorSize } = this.#geometry;
     const covered = this.#covered;
-    for (let index = 0; index < 4; index++) covered[index] = group >>> (8 * index);
-    covered.set(bytes.subarray(at, end), 4);
-    covered[4 + GROUP_DESCRIPTOR.bg_checksum] = 0;
-    covered[5 + GROUP_DESCRIPTOR.bg_checksum] = 0;
-    return this.#checksum.crc32c(this.#checksum.seed, covered, 0, covered.length) & 0xffff;
+    covered.setUint32(0, group, true);
+    for (let offset = 0; offset < descriptorSize; offset += 4) {
+      covered.setUint32(4 + offset, view.getUint32(at + offset));
+    }
+    covered.setUint16(4 + GROUP_DESCRIPTOR.bg_checksum, 0);
+    const bytes = this.#coveredBytes;
+    return this.#checksum.crc32c(this.#checksum.seed, bytes, 0, bytes.length) & 0xffff;
   }
 
-  #crc16Of(group: number, bytes: Uint8Array, at: number, checksumAt: number, end: number): number {
+  #crc16Of(group: number, at: number): number {
+    const { bytes } = this.#block;
+    const checksumAt = at + GROUP_DESCRIPTOR.bg_checksum;
     const number = this.#groupLe;
     for (let index = 0; index < 4; index++) number[index] = group >>> (8 * index);
     const crc = crc16(crc16(this.#uuidCrc16, number, 0, 4), bytes, at, checksumAt);
-    return this.#wide ? crc16(crc, bytes, checksumAt + 2, end) : crc;
+    return this.#wide ? crc16(crc, bytes, checksumAt + 2, at + this.#geometry.descriptorSize) : crc;
   }
 
   /** Without flex_bg a group's own structures lie inside it, with flex_bg anywhere. */
