@@ -38,6 +38,8 @@ export class JournalSuperblock {
   readonly firstBlock: number;
   /** Sequence number of the transaction at `startBlock`. */
   readonly sequence: number;
+  /** Where the log of an empty journal goes on; may be out of range. */
+  readonly headBlock: number;
   /** Why the journal was aborted: a negative errno in 32 bits; 0 when it was not. */
   readonly errno: number;
   /** Where the log begins; 0 when nothing needs recovery. */
@@ -66,6 +68,7 @@ export class JournalSuperblock {
     this.compat = u32OfVersion2(o.s_feature_compat);
     this.incompat = u32OfVersion2(o.s_feature_incompat);
     this.roCompat = u32OfVersion2(o.s_feature_ro_compat);
+    this.headBlock = u32OfVersion2(o.s_head);
     this.uuid = new Uint8Array(view.buffer, view.byteOffset + o.s_uuid, 16).slice();
     this.checksumType = u8(view, o.s_checksum_type);
     this.checksum = u32be(view, o.s_checksum);

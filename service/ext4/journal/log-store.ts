@@ -165,7 +165,7 @@ export class LogStore implements TransactionStore {
     this.#capacityBlocks = this.#superblock.endBlock - this.#superblock.firstBlock;
     // One block stays unused, so that a full log does not look like an empty one.
     this.#freeBlocks = this.#capacityBlocks - 1;
-    this.#head = this.#superblock.firstBlock;
+    this.#head = firstHead(this.#superblock);
     // As the kernel counts: the number in the superblock of an empty log is the last one that may have been used.
     this.#nextLogSequence = nextSequence(this.#superblock.sequence);
     this.maxBlocks = Math.min(options.maxTransactionBlocks, Math.floor(this.#capacityBlocks / 4));
@@ -433,6 +433,11 @@ export class LogStore implements TransactionStore {
       this.#superblockIsBusy = false;
     });
   }
+}
+
+/** Going on where the log ended last time wears the device evenly; the kernel does so as well. */
+function firstHead({ headBlock, firstBlock, endBlock }: JournalSuperblock): number {
+  return headBlock >= firstBlock && headBlock < endBlock ? headBlock : firstBlock;
 }
 
 function requireWritable(superblock: JournalSuperblock): void {
