@@ -1,7 +1,7 @@
 import { u16le } from '../../shared/bytes.ts';
 import type { CachedBlock } from './buffer-cache.ts';
-import { nodeEntries, slotAt, touchNode } from './extent-node.ts';
-import { checkRoot, lastEntryUpTo, openNode } from './extent-tree.ts';
+import { lenOf, nodeEntries, slotAt, touchNode } from './extent-node.ts';
+import { checkRoot, corruptNode, lastEntryUpTo, openNode } from './extent-tree.ts';
 import type { Inode } from './inode.ts';
 import {
   EXTENT_HEADER,
@@ -45,12 +45,27 @@ export class ExtentPath {
       this.#nodes[level] = node;
       this.#at[level] = at;
       this.#index[level] = index;
-      if (index + 1 < entries) this.ceiling = entryLblk(view, slotAt(at, index + 1));
-      if (level === depth) return;
+      if (index + 1 < entries) {
+        const next = entryLblk(view, slotAt(at, index + 1));
+        if (next > this.ceiling) throw corruptNode(inode, node, `entry for ${next} in a node up to ${this.ceiling}`);
+        this.ceiling = next;
+      }
+      if (level === depth) {
+        this.#checkEnd(inode, index);
+        return;
+      }
       const slot = slotAt(at, index);
       node = openNode(ctx, inode, indexLeaf(view, slot), depth - level - 1, entryLblk(view, slot));
       at = 0;
     }
+  }
+
+  /** The extent `index` of the leaf may not run into the next one. */
+  #checkEnd(inode: Inode, index: number): void {
+    if (index < 0) return;
+    const end = this.lblk(index) + lenOf(this.rawLen(index));
+    if (end <= this.ceiling) return;
+    throw corruptNode(inode, this.#nodes[this.depth], `extent up to ${end - 1} runs into the next at ${this.ceiling}`);
   }
 
   node(level: number): CachedBlock {

@@ -168,5 +168,5 @@ function checkEntries(inode: Inode, block: CachedBlock, at: number, depth: numbe
   }
 }
 
-const corruptNode = (inode: Inode, block: CachedBlock, finding: string): CorruptionError =>
+export const corruptNode = (inode: Inode, block: CachedBlock, finding: string): CorruptionError =>
   new CorruptionError('extent tree', finding, { inode: inode.ino, block: block.blockNr });

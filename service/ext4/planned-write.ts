@@ -52,16 +52,10 @@ export class WritePlan {
 const mapping = new Mapping();
 
 /**
- * True when a write at `offset`, or a size of that much, makes bytes count that are in the file's last block now. They
- * are zeroed at once, so no write to that block may be under way.
- */
-export const coversOldEnd = (ctx: WriteContext, inode: Inode, offset: number): boolean =>
-  offset > inode.sizeBytes && inode.sizeBytes % ctx.blockSize !== 0;
-
-/**
  * Finds the place of `length` bytes at `offset`, allocating unwritten blocks in holes, in handles of its own. The plan
  * covers whole blocks only, and nothing that begins inside a block, is inline, or is a hole of a file with block
- * pointers. When space runs out it covers what there was; with none at all FsError ENOSPC is thrown.
+ * pointers. When space runs out it covers what there was; with none at all FsError ENOSPC is thrown. When the write
+ * begins behind the end of the file, the rest of its last block is zeroed at once: no write to that may be under way.
  */
 export function planWrite(ctx: WriteContext, inode: Inode, offset: number, length: number, plan: WritePlan): void {
   const { blockSize } = ctx;

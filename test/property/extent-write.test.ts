@@ -187,7 +187,7 @@ describe('a changing extent tree', () => {
         expect(image.usedBlocks()).toEqual([]);
         expect(image.walkExtents()).toEqual({ depth: 0, extents: [], nodes: [] });
       }),
-      { numRuns: 120 },
+      { numRuns: 60 },
     );
     expect(deepest).toBeGreaterThanOrEqual(3);
   });
@@ -209,7 +209,7 @@ describe('a changing extent tree', () => {
           expect(image.file.allocatedBlocks512).toBe(((blocks + nodes.length) * BLOCK_SIZE) / 512);
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
@@ -242,5 +242,33 @@ describe('a changing extent tree', () => {
       apply(image, model, { kind: 'write', from: lblk + 3, len: 5 });
     }
     expect(image.walkExtents().extents.length).toBe(1);
+  });
+
+  it('keeps extents within their greatest lengths, which differ for written and unwritten ones', () => {
+    const image = new MapWriteImage(BLOCK_SIZE, 140_000, true);
+    const lengths = (): number[] => image.walkExtents().extents.map(([, , rawLen]) => rawLen);
+    const convert = (begin: number, end: number, unwritten: boolean): void => {
+      for (let at = begin; at < end; ) at = image.change(() => convertSome(image, image.file, at, end, unwritten));
+    };
+    for (let lblk = 0; lblk < 100_000; lblk += out.lenBlocks) {
+      image.change(() => allocateBlocks(image, image.file, lblk, 100_000 - lblk, MappingType.UNWRITTEN, out));
+    }
+    expect(lengths()).toEqual([32767, 32767, 32767, 1699].map((length) => length + 32768));
+    convert(0, 100_000, false);
+    expect(lengths().reduce((sum, length) => sum + length, 0)).toBe(100_000);
+    expect(Math.max(...lengths())).toBeLessThanOrEqual(32768);
+    for (let lblk = 0; lblk < 100_000; lblk += 1000) convert(lblk, lblk + 1000, true);
+    expect(lengths().reduce((sum, length) => sum + length - 32768, 0)).toBe(100_000);
+    for (let lblk = 99_000; lblk >= 0; lblk -= 1000) convert(lblk, lblk + 1000, false);
+    expect(lengths().reduce((sum, length) => sum + length, 0)).toBe(100_000);
+    expect(lengths().length).toBeLessThan(10);
+    remove(image, 0, 100_000);
+    for (let lblk = 0; lblk < 70_000; lblk += out.lenBlocks) {
+      image.change(() => allocateBlocks(image, image.file, lblk, 70_000 - lblk, MappingType.WRITTEN, out));
+    }
+    expect(lengths()).toEqual([32768, 32768, 4464]);
+    convert(0, 70_000, true);
+    expect(lengths().reduce((sum, length) => sum + length - 32768, 0)).toBe(70_000);
+    expect(lengths().every((length) => length > 32768)).toBe(true);
   });
 });

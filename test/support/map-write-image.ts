@@ -1,6 +1,6 @@
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import type { CachedBlock } from '../../service/ext4/buffer-cache.ts';
-import { FsError } from '../../service/ext4/errors.ts';
+import { CorruptionError, FsError } from '../../service/ext4/errors.ts';
 import { nodeCapacity } from '../../service/ext4/extent-tree.ts';
 import { Geometry } from '../../service/ext4/geometry.ts';
 import type { Inode } from '../../service/ext4/inode.ts';
@@ -16,6 +16,10 @@ import { FIRST_FREE_BLOCK, MapImage, TABLE_BLOCK } from './map-image.ts';
 
 const INODE_FIELDS = ['sizeBytes', 'allocatedBlocks512', 'flags', 'mtimeSec', 'mtimeNsec', 'ctimeSec', 'ctimeNsec'];
 
+const USED = 1;
+/** By the open handle: nobody gets it before that ends. */
+const FREED = 2;
+
 /** Which blocks are in use; changes of a cancelled handle are undone. */
 class TestBlocks {
   readonly used: Uint8Array;
@@ -25,7 +29,6 @@ class TestBlocks {
   reserve = 0;
   free = 0;
   #changed: [number, number][] = [];
-  /** Freed by the open handle: nobody gets them before it ends. */
   #freed: number[] = [];
 
   constructor(count: number) {
@@ -40,36 +43,37 @@ class TestBlocks {
     let pblk = this.used.indexOf(0, goal);
     if (pblk < 0) pblk = this.used.indexOf(0);
     let lenBlocks = 0;
-    while (lenBlocks < limit && this.used[pblk + lenBlocks] === 0) this.#set(pblk + lenBlocks++, 1);
+    while (lenBlocks < limit && this.used[pblk + lenBlocks] === 0) this.#set(pblk + lenBlocks++, USED);
     out.pblk = pblk;
     out.lenBlocks = lenBlocks;
   }
 
   give(pblk: number, lenBlocks: number): void {
     for (let block = pblk; block < pblk + lenBlocks; block++) {
-      if (this.used[block] !== 1) throw new Error(`block ${block} is freed twice`);
-      if (this.#freed.includes(block)) throw new Error(`block ${block} is freed twice by one handle`);
+      if (this.used[block] !== USED) throw new CorruptionError('bitmap', `block ${block} is freed twice`);
+      this.#set(block, FREED);
       this.#freed.push(block);
     }
   }
 
   #set(block: number, value: number): void {
     this.#changed.push([block, this.used[block]]);
-    this.free += this.used[block] - value;
     this.used[block] = value;
+    if (value === USED) this.free--;
   }
 
   handleEnded(): void {
-    for (const block of this.#freed) this.#set(block, 0);
+    for (const block of this.#freed) this.used[block] = 0;
+    this.free += this.#freed.length;
     this.#freed = [];
     this.#changed = [];
   }
 
   handleCancelled(): void {
     this.#freed = [];
-    for (const [block, value] of this.#changed.reverse()) {
-      this.free += this.used[block] - value;
-      this.used[block] = value;
+    for (const [block, before] of this.#changed.reverse()) {
+      if (this.used[block] === USED && before === 0) this.free++;
+      this.used[block] = before;
     }
     this.#changed = [];
   }

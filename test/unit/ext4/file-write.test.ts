@@ -300,6 +300,26 @@ describe('a file with many extents', () => {
   });
 });
 
+describe('fallocate without enough space', () => {
+  it('fails with ENOSPC, keeps what it got, and the size says how much that is', () => {
+    const image = new WritableImage(images.make(16 * MIB, ['-b', '1024', '-t', 'ext4']));
+    const fs = image.begin(1000, 1000);
+    const file = new Checked(fs, 'file');
+    file.write(0, pattern(100, 1));
+    expect(file.fallocate(0, 0, 100 * MIB)).toBe(Errno.ENOSPC);
+    expect(file.inode.sizeBytes).toBeGreaterThan(4 * MIB);
+    expect(file.inode.sizeBytes).toBeLessThan(16 * MIB);
+    file.resize(file.inode.sizeBytes);
+    // The blocks are there to be written to, though no others are.
+    file.write(3 * MIB + 5, pattern(5000, 2));
+    file.write(5 * MIB, pattern(1, 3));
+    const kept = new Checked(fs, 'kept');
+    expect(kept.fallocate(M.KEEP_SIZE, 0, 100 * MIB)).toBe(Errno.ENOSPC);
+    expect(kept.inode.sizeBytes).toBe(0);
+    expectSound(image, [file, kept]);
+  });
+});
+
 describe('the size of a file', () => {
   it('of 2 GiB and more makes the file system one with large files', () => {
     const image = new WritableImage(images.make(8 * MIB, ['-b', '1024', '-t', 'ext4', '-O', '^large_file,^huge_file']));
