@@ -100,15 +100,21 @@ function looksLikeIndex(view: DataView, lblk: number, blockSize: number): boolea
   return lblk === 0 || direntRecLen(view, 0, blockSize) === blockSize;
 }
 
-function tailFinding(ctx: Ext4Context, dir: Inode, block: CachedBlock): string {
-  const view = block.view;
-  const at = ctx.blockSize - DIRENT_TAIL.SIZE;
-  const isTail =
+/** Whether the block ends with the unused entry for its checksum; no index block does. */
+export function hasChecksumTail(view: DataView, blockSize: number): boolean {
+  const at = blockSize - DIRENT_TAIL.SIZE;
+  return (
     u32le(view, at + DIRENT_TAIL.det_reserved_zero1) === 0 &&
     u16le(view, at + DIRENT_TAIL.det_rec_len) === DIRENT_TAIL.SIZE &&
     u8(view, at + DIRENT_TAIL.det_reserved_zero2) === 0 &&
-    u8(view, at + DIRENT_TAIL.det_reserved_ft) === DIRENT_TAIL.RESERVED_FT;
-  if (!isTail) return 'no checksum tail';
+    u8(view, at + DIRENT_TAIL.det_reserved_ft) === DIRENT_TAIL.RESERVED_FT
+  );
+}
+
+function tailFinding(ctx: Ext4Context, dir: Inode, block: CachedBlock): string {
+  const view = block.view;
+  const at = ctx.blockSize - DIRENT_TAIL.SIZE;
+  if (!hasChecksumTail(view, ctx.blockSize)) return 'no checksum tail';
   const computed = leafChecksum(ctx.checksum, dir.ino, dir.generation, block.bytes);
   const stored = u32le(view, at + DIRENT_TAIL.det_checksum);
   return stored === computed ? '' : `checksum 0x${stored.toString(16)}, expected 0x${computed.toString(16)}`;

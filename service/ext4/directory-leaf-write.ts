@@ -2,9 +2,10 @@
 import { putU16le, putU32le } from '../../shared/bytes.ts';
 import { BlockCheck, BlockRole, type CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
-import { leafChecksum } from './directory-block.ts';
+import { hasChecksumTail, leafChecksum } from './directory-block.ts';
 import { DirentChain, type NewEntry } from './dirent-chain.ts';
 import { dotFileType } from './entry-file-type.ts';
+import { CorruptionError } from './errors.ts';
 import type { Inode } from './inode.ts';
 import { DIRENT, DIRENT_TAIL, direntInode, direntSize, putDirentInode, putDirentRecLen } from './layout/dirent.ts';
 import type { WriteContext } from './write-context.ts';
@@ -17,8 +18,11 @@ const chain = new DirentChain();
 export const leafEnd = (ctx: Ext4Context): number =>
   ctx.checksum.enabled ? ctx.blockSize - DIRENT_TAIL.SIZE : ctx.blockSize;
 
-/** Must precede every change of a directory block. */
+/** Must precede every change of a directory block. Refuses index blocks, which may pass for empty leaves. */
 export function modifyLeaf(ctx: WriteContext, dir: Inode, block: CachedBlock): void {
+  if (ctx.checksum.enabled && !hasChecksumTail(block.view, ctx.blockSize)) {
+    throw new CorruptionError('directory block', 'no checksum tail', { inode: dir.ino, block: block.blockNr });
+  }
   ctx.handle.modify(block);
   claimLeaf(dir, block);
 }

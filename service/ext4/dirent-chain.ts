@@ -139,6 +139,7 @@ export class DirentChain {
     for (let index = from; index < to; index++) {
       const at = offset[order[index]];
       const size = liveSize(source.view, at);
+      if (place + size > this.end) throw new RangeError('the entries need more room than there is');
       for (let byte = 0; byte < size; byte++) bytes[place + byte] = source.bytes[at + byte];
       putDirentRecLen(view, place, size);
       putDirentInode(source.view, at, 0);

@@ -3,7 +3,7 @@
  * the index blocks above it. One step is made at a time; behind each the way down is found again.
  */
 import { Errno } from '../../shared/errno.ts';
-import type { CachedBlock } from './buffer-cache.ts';
+import { BlockCheck, type CachedBlock } from './buffer-cache.ts';
 import { appendDirectoryBlock } from './directory-append.ts';
 import { directoryBlocks } from './directory-block.ts';
 import { initLeaf, insertIntoLeafPacking, leafEnd, modifyLeaf, putDots } from './directory-leaf-write.ts';
@@ -48,7 +48,7 @@ export function addToIndex(ctx: WriteContext, dir: Inode, entry: NewEntry): bool
     if (!cursor.seek(ctx, dir, hash.major)) return false;
     const leaf = indexLeaf(ctx, dir, cursor.leafLblk);
     if (insertIntoLeafPacking(ctx, dir, leaf, entry)) return true;
-    if (indexIsFull(cursor.frame(cursor.levels - 1))) makeRoomInIndex(ctx, dir);
+    if (indexIsFull(cursor.frame(cursor.levels - 1))) makeRoomInIndex(ctx, dir, leaf);
     else splitLeaf(ctx, dir, leaf);
   }
   throw new CorruptionError('directory index', 'no room after all splits', { inode: dir.ino });
@@ -66,6 +66,9 @@ export function makeIndexed(ctx: WriteContext, dir: Inode, block: CachedBlock): 
   const entriesAt = dotdotAt + direntRecLen(view, dotdotAt, ctx.blockSize);
   const leafLblk = directoryBlocks(ctx, dir);
   const leaf = appendDirectoryBlock(ctx, dir);
+  if ((block.checked & BlockCheck.DIRECTORY_LEAF) === 0) {
+    throw new CorruptionError('directory', 'its block was free', { inode: dir.ino, block: block.blockNr });
+  }
   initLeaf(ctx, dir, leaf);
   names.clear();
   chain.open(block, entriesAt, leafEnd(ctx), ctx.blockSize);
@@ -84,30 +87,44 @@ export function makeIndexed(ctx: WriteContext, dir: Inode, block: CachedBlock): 
 }
 
 /** Splits the lowest full index block whose parent has room, or adds a level when all are full. */
-function makeRoomInIndex(ctx: WriteContext, dir: Inode): void {
+function makeRoomInIndex(ctx: WriteContext, dir: Inode, leaf: CachedBlock): void {
   let level = cursor.levels - 1;
   while (level > 0 && indexIsFull(cursor.frame(level - 1))) level--;
-  if (level === 0) addLevel(ctx, dir);
-  else splitNode(ctx, dir, level);
+  if (level === 0) addLevel(ctx, dir, leaf);
+  else splitNode(ctx, dir, level, leaf);
 }
 
-function addLevel(ctx: WriteContext, dir: Inode): void {
+/**
+ * A new block for the directory. A broken bitmap may call one free that is being worked on: it has lost its content
+ * then, and what was verified of it.
+ */
+function appendBeside(ctx: WriteContext, dir: Inode, leaf: CachedBlock): CachedBlock {
+  const block = appendDirectoryBlock(ctx, dir);
+  let isLost = (leaf.checked & BlockCheck.DIRECTORY_LEAF) === 0;
+  for (let level = 0; level < cursor.levels; level++) {
+    if ((cursor.frame(level).block.checked & BlockCheck.HTREE_NODE) === 0) isLost = true;
+  }
+  if (isLost) throw new CorruptionError('directory', 'one of its blocks was free', { inode: dir.ino });
+  return block;
+}
+
+function addLevel(ctx: WriteContext, dir: Inode, leaf: CachedBlock): void {
   if (cursor.levels > maxIndirectLevels(ctx)) {
     throw new FsError(Errno.ENOSPC, `the index of directory inode ${dir.ino} is full`);
   }
   const root = cursor.frame(0);
   const lblk = directoryBlocks(ctx, dir);
-  initIndexNode(ctx, dir, appendDirectoryBlock(ctx, dir), root, 0);
+  initIndexNode(ctx, dir, appendBeside(ctx, dir, leaf), root, 0);
   modifyIndexBlock(ctx, dir, root.lblk, root.block);
   raiseIndexRoot(root.block, lblk);
 }
 
-function splitNode(ctx: WriteContext, dir: Inode, level: number): void {
+function splitNode(ctx: WriteContext, dir: Inode, level: number, leaf: CachedBlock): void {
   const frame = cursor.frame(level);
   const kept = frame.count >>> 1;
   const lblk = directoryBlocks(ctx, dir);
   insertIndexEntry(ctx, dir, cursor.frame(level - 1), dxHash(frame.view, frame.entriesAt, kept), lblk);
-  initIndexNode(ctx, dir, appendDirectoryBlock(ctx, dir), frame, kept);
+  initIndexNode(ctx, dir, appendBeside(ctx, dir, leaf), frame, kept);
   modifyIndexBlock(ctx, dir, frame.lblk, frame.block);
   truncateIndex(frame.block, frame.entriesAt, kept);
 }
@@ -122,7 +139,7 @@ function splitLeaf(ctx: WriteContext, dir: Inode, leaf: CachedBlock): void {
   const isContinued = major[order[split - 1]] === boundary;
   const lblk = directoryBlocks(ctx, dir);
   insertIndexEntry(ctx, dir, cursor.frame(cursor.levels - 1), boundary + (isContinued ? 1 : 0), lblk);
-  const upper = appendDirectoryBlock(ctx, dir);
+  const upper = appendBeside(ctx, dir, leaf);
   initLeaf(ctx, dir, upper);
   modifyLeaf(ctx, dir, leaf);
   chain.open(upper, 0, leafEnd(ctx), ctx.blockSize);

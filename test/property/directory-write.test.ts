@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FsError } from '../../service/ext4/errors.ts';
+import { BlockRole } from '../../service/ext4/buffer-cache.ts';
+import { isEmptyDirectory, setParent } from '../../service/ext4/directory-write.ts';
+import { CorruptionError, FsError } from '../../service/ext4/errors.ts';
+import { sealIndexBlock } from '../../service/ext4/htree-node-write.ts';
 import { Compat, Incompat } from '../../service/ext4/layout/features.ts';
+import { InodeFlag } from '../../service/ext4/layout/inode.ts';
 import { sinkRooms } from '../support/directory-arbitraries.ts';
 import { bytesOf, hexOf, listDirectory } from '../support/directory-builder.ts';
 import { DirectoryModel } from '../support/directory-model.ts';
@@ -105,4 +109,55 @@ describe('a directory that names are added to and removed from', () => {
       { numRuns: RUNS },
     );
   });
+
+  it('is refused or changed, and no handle stays open, when bytes of it are wrong under good checksums', () => {
+    const damage = fc.record({
+      lblk: fc.integer({ min: 0, max: 12 }),
+      at: fc.oneof(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 1023 })),
+      value: fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 0, max: 255 })),
+    });
+    const damages = fc.array(damage, { minLength: 1, maxLength: 6 });
+    const names = fc.integer({ min: 30, max: 150 });
+    fc.assert(
+      fc.property(shape, names, damages, changes, (options, count, wrong, list) => {
+        const context = new FakeWriteContext({ ...options, blocks: 2048, blockSize: 1024 });
+        const model = new DirectoryModel(context);
+        for (let index = 0; index < count; index++) model.add(pool[index]);
+        for (const { lblk, at, value } of wrong) damageBlock(model, lblk, at, value);
+        context.settle();
+        for (const step of list) {
+          refusedOrFull(() => (step === null ? context.settle() : model.toggle(pool[step.name], step.mayReplace)));
+          expect(context.handle.isOpen).toBe(false);
+        }
+        refusedOrFull(() => context.atomically(() => isEmptyDirectory(context, model.dir)));
+        refusedOrFull(() => context.atomically(() => setParent(context, model.dir, 3)));
+      }),
+      { numRuns: 2 * RUNS },
+    );
+  });
+
+  /** Changes a byte as a writer would, who makes the checksum match; not where no checksum could. */
+  function damageBlock({ context, dir }: DirectoryModel, lblk: number, at: number, value: number): void {
+    if (dir.hasFlag(InodeFlag.INLINE_DATA) || lblk * context.blockSize >= dir.sizeBytes) return;
+    const block = context.fileBlock(dir, lblk);
+    if (block === null) return;
+    const before = block.bytes[at];
+    block.bytes[at] = value;
+    try {
+      if (block.role === BlockRole.HTREE_NODE) sealIndexBlock(context, block);
+    } catch (error) {
+      expect(error).toBeInstanceOf(CorruptionError);
+      block.bytes[at] = before;
+    }
+  }
+
+  /** A wrong name or inode is as good as absent; the comparison with the model is not the point here. */
+  function refusedOrFull(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      const isRefusal = error instanceof FsError || error instanceof CorruptionError;
+      if (!isRefusal && !(error instanceof Error && error.name === 'AssertionError')) throw error;
+    }
+  }
 });
