@@ -20,7 +20,7 @@ const SMALL_FILE_BYTES = 64 * 1024;
 const SMALL_FILE_AREA_BYTES = 2 * 2 ** 20;
 /** The most that is set aside for one file. */
 const MAX_RESERVATION_BYTES = 8 * 2 ** 20;
-/** Nothing is set aside when the free blocks are less than this many times as many. */
+/** No more is set aside at a time than this part of the blocks that can be had. */
 const SCARCE = 32;
 /** With flexible groups of at least this many groups the first one is left to directories. */
 const MIN_FLEX_FOR_DIRECTORIES = 4;
@@ -262,9 +262,10 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
       bytes = 2 * SMALL_FILE_BYTES;
       while (bytes < MAX_RESERVATION_BYTES && bytes < endBytes) bytes *= 2;
     }
-    const window = Math.min(Math.floor(bytes / blockSize), blocksPerGroup >>> 2);
     const spare = this.#counts.clusters - this.#pending.blocks - this.#reservations.blocks;
-    return window < want || spare < SCARCE * window ? 0 : window;
+    const most = Math.min(blocksPerGroup >>> 2, Math.floor(spare / SCARCE));
+    const window = Math.min(Math.floor(bytes / blockSize), most);
+    return window < want ? 0 : window;
   }
 
   #goal(inode: Inode, goal: number): number {

@@ -1,4 +1,4 @@
-import { countClear, NO_BITS, nextClear, nextSet, setBits } from './bitmap.ts';
+import { countClear, NO_BITS, nextClear, setBits } from './bitmap.ts';
 import type { BlockValidity } from './block-validity.ts';
 import { BlockCheck, BlockRole, type BufferCache, type CachedBlock } from './buffer-cache.ts';
 import type { MetadataChecksum } from './checksum.ts';
@@ -48,9 +48,9 @@ export class BlockBitmaps implements JournalParticipant {
   get(group: number): CachedBlock {
     const blockNr = this.#descriptors.blockBitmap(group);
     const known = this.#cache.peek(blockNr);
-    if (known !== null && (known.checked & BlockCheck.BLOCK_BITMAP) !== 0) {
-      if (known.owner === group) return known;
-      throw corrupt(group, `its bitmap is also that of group ${known.owner}`, blockNr);
+    if (known !== null && known.checked !== 0) {
+      if ((known.checked & BlockCheck.BLOCK_BITMAP) !== 0 && known.owner === group) return known;
+      throw corrupt(group, 'its bitmap is also something else', blockNr);
     }
     if (this.#descriptors.blocksAreUninitialised(group)) return this.#initialised(group, blockNr);
     const block = this.#cache.get(blockNr);
@@ -153,10 +153,6 @@ export class BlockBitmaps implements JournalParticipant {
 /** True when all bits [from, from + count) are set. */
 export const allUsed = (block: CachedBlock, from: number, count: number): boolean =>
   nextClear(block.view, NO_BITS, from, from + count) === from + count;
-
-/** True when all bits [from, from + count) are clear. */
-export const allFree = (block: CachedBlock, from: number, count: number): boolean =>
-  nextSet(block.view, NO_BITS, from, from + count) === from + count;
 
 const corrupt = (group: number, finding: string, blockNr: number): CorruptionError =>
   new CorruptionError('block bitmap', `group ${group}: ${finding}`, { block: blockNr });

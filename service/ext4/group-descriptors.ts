@@ -136,11 +136,6 @@ export class GroupDescriptors {
     return (this.flags(group) & GroupFlag.BLOCK_UNINIT) !== 0;
   }
 
-  /** Flags, unused inodes and the like are kept: the file system has uninit_bg or metadata_csum. */
-  get keepsUninitialised(): boolean {
-    return this.#protection !== Protection.NONE;
-  }
-
   /** As much of a bitmap's checksum as the descriptor has room for. */
   get bitmapChecksumMask(): number {
     return this.#wide ? 0xffffffff : 0xffff;
