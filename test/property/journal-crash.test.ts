@@ -32,7 +32,9 @@ type Operation =
   | { readonly kind: 'cancel'; readonly first: number }
   | { readonly kind: 'free'; readonly first: number }
   | { readonly kind: 'reuse'; readonly asData: boolean }
-  | { readonly kind: 'commit' | 'checkpoint' | 'settle' }
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'checkpoint' }
+  | { readonly kind: 'settle' }
   | { readonly kind: 'step'; readonly count: number };
 
 const block = fc.integer({ min: 0, max: BLOCKS - 1 });
@@ -50,7 +52,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('free' as const), first: block }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('reuse' as const), asData: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('commit' as const) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('checkpoint' as const, 'settle' as const) }) },
+  { weight: 1, arbitrary: fc.constantFrom({ kind: 'checkpoint' as const }, { kind: 'settle' as const }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('step' as const), count: fc.integer({ min: 1, max: 6 }) }) },
 );
 
@@ -98,7 +100,7 @@ class Workload {
     else if (operation.kind === 'commit') this.#commit();
     else if (operation.kind === 'checkpoint') rig.journal.checkpointSome();
     else if (operation.kind === 'settle') rig.device.settle();
-    else for (let count = 0; count < operation.count; count++) rig.device.step();
+    else if (operation.kind === 'step') for (let left = operation.count; left > 0; left--) rig.device.step();
   }
 
   #closing(): void {
