@@ -61,7 +61,7 @@ export function recordError(superblock: SuperblockBytes, error: ErrorOccurrence)
 }
 
 /** The file system must be checked. */
-export function markErroneous({ view, at }: SuperblockBytes): void {
+function markErroneous({ view, at }: SuperblockBytes): void {
   putU16le(view, at + S.s_state, u16le(view, at + S.s_state) | SuperblockState.ERROR);
 }
 

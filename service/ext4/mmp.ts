@@ -176,7 +176,8 @@ export class MultiMountProtection {
 
   /** "on host NODE (DEVICE)", as far as the one who has it said. */
   #where(): string {
-    return `on host ${this.#name(MMP.mmp_nodename, MMP.NODENAME_SIZE)} (${this.#name(MMP.mmp_bdevname, MMP.BDEVNAME_SIZE)})`;
+    const device = this.#name(MMP.mmp_bdevname, MMP.BDEVNAME_SIZE);
+    return `on host ${this.#name(MMP.mmp_nodename, MMP.NODENAME_SIZE)} (${device})`;
   }
 
   /** What is printable of it. */

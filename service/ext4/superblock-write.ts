@@ -73,7 +73,7 @@ export interface UnmountState {
   readonly kbytesWritten: number;
 }
 
-/** Notes that everything is at its place. Errors found meanwhile stay noted. Not to be called after an aborted journal. */
+/** Notes that everything is at its place; not after the journal was aborted. Errors found meanwhile stay noted. */
 export function noteUnmount(superblock: SuperblockBytes, unmount: UnmountState): void {
   const { view, at } = superblock;
   const errors = u16le(view, at + S.s_state) & SuperblockState.ERROR;

@@ -151,8 +151,6 @@ export class Superblock {
   readonly backupGroups: readonly [number, number];
   readonly checksumSeedField: number;
   readonly orphanFileInode: number;
-  /** What to do about errors unless a mount option says so: 1 continue, 2 read-only, 3 panic. */
-  readonly errorsBehaviour: number;
   readonly creatorOs: number;
   readonly mmpBlock: number;
   readonly mmpIntervalSec: number;
@@ -210,7 +208,6 @@ export class Superblock {
     this.backupGroups = [u32(o.s_backup_bgs), u32(o.s_backup_bgs + 4)];
     this.checksumSeedField = u32(o.s_checksum_seed);
     this.orphanFileInode = u32(o.s_orphan_file_inum);
-    this.errorsBehaviour = u16(o.s_errors);
     this.creatorOs = u32(o.s_creator_os);
     this.mmpBlock = u32(o.s_mmp_block + 4) * 2 ** 32 + u32(o.s_mmp_block);
     this.mmpIntervalSec = u16(o.s_mmp_interval);

@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ErrorsBehaviour, errorBehaviour } from '../../../service/ext4/error-policy.ts';
 import { copyErrorRecord, occurrenceOf, recordError } from '../../../service/ext4/error-record.ts';
 import { CorruptionError, DeviceError, FsError } from '../../../service/ext4/errors.ts';
 import { writeObstacles } from '../../../service/ext4/features.ts';
@@ -150,19 +149,6 @@ describe('the record of errors', () => {
     expect(occurrenceOf(corruption, 1)).toEqual({ ...place, errno: Errno.EUCLEAN });
     expect(occurrenceOf(new DeviceError(5, 'read', 0, 1), 1)).toMatchObject({ errno: Errno.EIO, where: 'device' });
     expect(occurrenceOf(new FsError(Errno.ENOSPC, 'full'), 1)).toBe(null);
-  });
-});
-
-describe('an error', () => {
-  it('leads to what the option says, else the superblock, and never on without a journal that works', () => {
-    const { CONTINUE, READ_ONLY, PANIC } = ErrorsBehaviour;
-    expect(errorBehaviour(0, CONTINUE, false)).toBe(CONTINUE);
-    expect(errorBehaviour(0, 0, false)).toBe(CONTINUE);
-    expect(errorBehaviour(0, READ_ONLY, false)).toBe(READ_ONLY);
-    expect(errorBehaviour(CONTINUE, PANIC, false)).toBe(CONTINUE);
-    expect(errorBehaviour(PANIC, CONTINUE, false)).toBe(PANIC);
-    expect(errorBehaviour(CONTINUE, CONTINUE, true)).toBe(READ_ONLY);
-    expect(errorBehaviour(0, PANIC, true)).toBe(PANIC);
   });
 });
 
