@@ -62,7 +62,7 @@ export class InodePlacement {
     return group < 0 ? this.#anyGroup(this.#groupOf(parent)) : group;
   }
 
-  /** Keeps the sums right: `count` inodes were taken, or given back when it is negative, all of them directories or none. */
+  /** Keeps the sums right: `count` inodes were taken, or given back when negative; all are directories, or none is. */
   noteTaken(group: number, count: number, isDirectory: boolean): void {
     const summary = this.#summaries.get(Math.floor(group / this.#span));
     if (summary === undefined) return;
