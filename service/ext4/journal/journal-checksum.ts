@@ -43,8 +43,15 @@ export class JournalChecksum {
     return !this.#enabled || this.#fieldMatches(bytes, view, bytes.length - JOURNAL_BLOCK_TAIL_SIZE);
   }
 
+  /**
+   * A commit block counts when its header is whole: the power may have gone off after its first sector. Behind the
+   * header there were zeros then. Recent kernels do the same (jbd2_commit_block_csum_verify_partial).
+   */
   commitMatches(bytes: Uint8Array, view: DataView): boolean {
-    return !this.#enabled || this.#fieldMatches(bytes, view, JOURNAL_COMMIT.h_chksum);
+    if (!this.#enabled || this.#fieldMatches(bytes, view, JOURNAL_COMMIT.h_chksum)) return true;
+    const whole = new Uint8Array(bytes.length);
+    whole.set(bytes.subarray(0, JOURNAL_COMMIT.SIZE));
+    return this.#fieldMatches(whole, view, JOURNAL_COMMIT.h_chksum);
   }
 
   /** The journalled block `data` against the tag at `tagAt` of its descriptor block. */

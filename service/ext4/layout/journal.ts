@@ -91,6 +91,8 @@ export const JOURNAL_COMMIT = Object.freeze({
   h_chksum: 0x10,
   h_commit_sec: 0x30,
   h_commit_nsec: 0x38,
+  /** The rest of the block is zeros. */
+  SIZE: 0x3c,
 });
 
 /** h_chksum_size of a CRC32. */

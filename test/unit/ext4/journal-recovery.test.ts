@@ -148,14 +148,24 @@ describe('checksums of the log', () => {
   });
 
   test.each([
-    ['descriptor', 2],
-    ['commit', 0],
-  ])('a committed transaction with a bad %s block is corruption', (_name, back) => {
+    ['descriptor', 2, 900],
+    ['commit', 0, 0x3a],
+  ])('a committed transaction with a bad %s block is corruption', (_name, back, at) => {
     const journal = new JournalBuilder({ incompat: REVOKE | CSUM_V3 });
     const commitNr = journal.transaction({ blocks: [block(journal, 10, 0x11)] });
     journal.transaction({ blocks: [block(journal, 11, 0x11)] });
-    journal.bytes[journal.at(commitNr - back) + 900] ^= 1;
+    journal.bytes[journal.at(commitNr - back) + at] ^= 1;
     expect(() => recover(journal)).toThrow(CorruptionError);
+  });
+
+  test.each([
+    ['v2', CSUM_V2],
+    ['v3', CSUM_V3],
+  ])('a commit block (%s) of which only the first sector has been written counts', (_name, feature) => {
+    const journal = new JournalBuilder({ incompat: REVOKE | feature });
+    const commitNr = journal.transaction({ blocks: [block(journal, 10, 0x11)] });
+    journal.bytes.fill(0xa5, journal.at(commitNr) + 512, journal.at(commitNr) + journal.blockSize);
+    expect([...recover(journal).blockNumbers()]).toEqual([10]);
   });
 
   test('a committed transaction with a bad revoke block is corruption', () => {
@@ -177,7 +187,7 @@ describe('checksums of the log', () => {
     const journal = new JournalBuilder({ incompat: REVOKE | CSUM_V3 });
     journal.transaction({ blocks: [block(journal, 10, 0x11)], commitSec: 2000 });
     const staleNr = journal.transaction({ blocks: [block(journal, 11, 0x22)], commitSec: 1000 });
-    journal.bytes[journal.at(staleNr) + 900] ^= 1;
+    journal.bytes[journal.at(staleNr) + 0x3a] ^= 1;
     expect([...recover(journal).blockNumbers()]).toEqual([10]);
   });
 
