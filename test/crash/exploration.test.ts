@@ -1,42 +1,67 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CrashExploration, WorkloadSession, type WorkloadStep } from '../support/crash-explorer.ts';
-import { EVERY_OPERATION, PREPARATION, sync, syncAndWait } from '../support/crash-workloads.ts';
-import { ImageDirectory, imageBytes } from '../support/ext4-image.ts';
+import { afterAll, describe, expect, test } from 'vitest';
+import { CrashImages } from '../support/crash-images.ts';
+import { PAIRS, runScenario, SINGLES } from '../support/crash-scenarios.ts';
+import { ImageDirectory } from '../support/ext4-image.ts';
 import { Prng } from '../support/prng.ts';
 
-const images = new ImageDirectory();
-const directory = mkdtempSync(join(tmpdir(), 'fuse4fs-crash-'));
-afterAll(() => {
-  images.remove();
-  rmSync(directory, { recursive: true, force: true });
-});
+const directory = new ImageDirectory();
+afterAll(() => directory.remove());
+const images = new CrashImages(directory);
 
-const IMAGE_BYTES = 3 * 2 ** 20;
-
-/** Runs the steps after the preparation, and explores the crash states of both. */
-function explore(image: Uint8Array, steps: readonly WorkloadStep[], seed: number, budget: number): CrashExploration {
-  const session = new WorkloadSession(image, new Prng(seed));
-  for (const step of PREPARATION) session.take(step);
-  session.take(syncAndWait());
-  for (const step of steps) session.take(step);
-  session.device.settle();
-  const exploration = new CrashExploration(session, new Prng(seed + 1));
-  exploration.explore(budget);
-  return exploration;
+/** Explores the scenarios of these numbers; what is wrong is said with the scenario's name. */
+function explore(form: string, numbers: readonly number[], budget: number): number {
+  let states = 0;
+  const findings: string[] = [];
+  for (const number of numbers) {
+    const name = `${form}:${number}`;
+    const outcome = runScenario(images, { name, budget });
+    states += outcome.states;
+    for (const { event, choice, finding } of outcome.violations) {
+      findings.push(`${name} (${outcome.history.join('; ')}), event ${event}, ${choice}: ${finding}`);
+    }
+  }
+  expect(findings.slice(0, 5)).toEqual([]);
+  return states;
 }
 
-describe('after a power cut', () => {
-  let image: Uint8Array;
-  beforeAll(() => {
-    image = imageBytes(images.make(IMAGE_BYTES, ['-t', 'ext4', '-b', '1024', '-J', 'size=1']));
+const range = (first: number, count: number): number[] => Array.from({ length: count }, (_, index) => first + index);
+
+const DIVISIONS = range(0, 8);
+
+describe('after a power cut every promise is kept', () => {
+  let total = 0;
+
+  test.each(DIVISIONS)('by each operation alone, on each kind of image: part %i', (part) => {
+    const numbers = range(0, SINGLES).filter((number) => number % DIVISIONS.length === part);
+    const states = explore('single', numbers, 16);
+    total += states;
+    expect(states).toBeGreaterThan(400);
   });
 
-  test.each(EVERY_OPERATION.map((step, index) => [step.name, step, index] as const))('%s', (_name, step, index) => {
-    const { violations, states } = explore(image, [step, sync()], index, 60);
-    expect(violations).toEqual([]);
-    expect(states).toBeGreaterThan(30);
+  test.each(DIVISIONS)('by pairs of operations around a sync: sample %i', (part) => {
+    const random = new Prng(part);
+    const states = explore(
+      'pair',
+      range(0, 45).map(() => random.below(PAIRS)),
+      14,
+    );
+    total += states;
+    expect(states).toBeGreaterThan(400);
+  });
+
+  test.each(DIVISIONS)('by long workloads: part %i', (part) => {
+    const states = explore('random', range(part * 10, 10), 75);
+    total += states;
+    expect(states).toBeGreaterThan(600);
+  });
+
+  test.each(DIVISIONS)('by recovery, and by what follows it: part %i', (part) => {
+    const states = explore('chain', range(part * 10, 10), 72);
+    total += states;
+    expect(states).toBeGreaterThan(500);
+  });
+
+  test('in enough states', () => {
+    expect(total).toBeGreaterThan(20_000);
   });
 });

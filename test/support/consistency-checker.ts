@@ -44,6 +44,11 @@ export function consistencyFindings(device: BlockDevice): string[] {
   } catch (error) {
     return [`cannot be opened: ${String(error)}`];
   }
+  return findingsOf(filesystem);
+}
+
+/** The same for a file system that is open, with nothing in its journal and no changes under way. */
+export function findingsOf(filesystem: Filesystem): string[] {
   const checker = new Checker(filesystem);
   try {
     checker.run();

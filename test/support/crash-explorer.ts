@@ -4,18 +4,27 @@
  * system was in at some time since the last sync that had returned, without data that no file ever had there.
  */
 
-import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import { FsError } from '../../service/ext4/errors.ts';
 import type { WritableFilesystem } from '../../service/ext4/writable-filesystem.ts';
 import { Errno } from '../../shared/errno.ts';
-import { consistencyFindings } from './consistency-checker.ts';
+import { consistencyFindings, findingsOf } from './consistency-checker.ts';
 import { attributeDifference, captureState, type LogicalState } from './logical-state.ts';
+import type { OverlayDevice } from './overlay-device.ts';
 import type { Prng } from './prng.ts';
-import { ALL_SECTORS, NO_SECTORS, RecordingDevice, type SectorChoice } from './recording-device.ts';
+import { ALL_SECTORS, NO_SECTORS, RecordingDevice, SECTOR_BYTES, type SectorChoice } from './recording-device.ts';
 import { openWritable } from './writable-image.ts';
 
 /** Data is compared in pieces that a disk writes whole. */
 const PIECE_BYTES = 512;
+/** Of the images used here. */
+const MAX_BLOCK_BYTES = 4096;
+/**
+ * The superblock is taken to be written whole: its checksum covers more than a sector, and who finds it torn can't
+ * know where the journal is. The kernel refuses such a disk as well; e2fsck takes a backup.
+ */
+const SUPERBLOCK_SECTORS: readonly [number, number] = [2, 3];
+/** Every so many states are unmounted before they are checked, even when recovery left nothing to commit. */
+const CLOSE_ONE_IN = 8;
 
 /** One step of a workload. Errors of the file system (no space, name exists) are part of life. */
 export interface WorkloadStep {
@@ -23,44 +32,59 @@ export interface WorkloadStep {
   run(session: WorkloadSession): void;
 }
 
-/** A sync that has returned: everything up to state `state` must survive from event `event` on. */
+/** A sync that has returned: what `state` shows must survive from event `event` on. */
 interface SyncPoint {
   readonly event: number;
   readonly state: number;
 }
 
-/** A workload being run on a recording device. */
+/** What the file system was like at some time. */
+interface Snapshot {
+  readonly state: LogicalState;
+  /** Events that had happened before anything of it could reach the disk. */
+  readonly event: number;
+  readonly label: string;
+}
+
+export interface SessionOptions {
+  readonly device?: (image: Uint8Array) => RecordingDevice;
+  readonly open?: (device: RecordingDevice) => WritableFilesystem;
+}
+
+/** A workload being run on a recording device, from the mount on. */
 export class WorkloadSession {
   readonly device: RecordingDevice;
   readonly fs: WritableFilesystem;
   readonly random: Prng;
   readonly syncs: SyncPoint[] = [];
-  /** State 0 is that before the first step; each step adds the one that it ends in. */
-  readonly states: LogicalState[] = [];
-  /** Events that had happened when the step that leads to the state began. */
-  readonly begins: number[] = [0];
+  /** State 0 is that after the mount; then those in which transactions were closed, and in which steps ended. */
+  readonly snapshots: Snapshot[] = [];
+  /** What was done, and what it came to. */
   readonly history: string[] = [];
+  #step = 'mount';
 
-  constructor(image: Uint8Array, random: Prng, open = openWritable) {
+  constructor(image: Uint8Array, random: Prng, options: SessionOptions = {}) {
     this.random = random;
-    this.device = new RecordingDevice(image);
-    this.fs = open(this.device);
+    this.device = options.device?.(image) ?? new RecordingDevice(image);
+    this.fs = (options.open ?? openWritable)(this.device);
     this.device.settle();
-    this.states.push(captureState(this.fs));
+    this.#note(0);
     this.syncs.push({ event: 0, state: 0 });
+    // A step of several handles may be cut in two by a commit.
+    this.fs.handle.addParticipant({ transactionClosing: () => this.#note(this.device.events.length) });
   }
 
   /** Asks for a sync; it counts when it has returned, some steps later perhaps. */
   sync(): void {
-    const state = this.states.length;
+    const state = this.#note(this.device.events.length);
     this.fs.commit((errno) => {
-      if (errno === 0)
-        this.syncs.push({ event: this.device.events.length, state: Math.min(state, this.states.length) });
+      if (errno === 0) this.syncs.push({ event: this.device.events.length, state });
     });
   }
 
   take(step: WorkloadStep): void {
-    this.begins.push(this.device.events.length);
+    const begin = this.device.events.length;
+    this.#step = step.name;
     this.fs.beginRequest(0, 0);
     try {
       step.run(this);
@@ -69,10 +93,32 @@ export class WorkloadSession {
       if (!(error instanceof FsError) || error.errno === Errno.EROFS) throw error;
       this.history.push(`${step.name} (${error.message})`);
     }
-    this.states.push(captureState(this.fs));
+    this.#note(begin);
     // The device goes on meanwhile: not at all, a little, or until it has nothing more to do.
     for (let steps = this.random.below(4); steps > 0 && this.device.step(); steps--);
     if (this.random.oneIn(8)) this.device.settle();
+  }
+
+  /** Takes the steps one after the other and lets the device finish. */
+  run(steps: readonly WorkloadStep[]): this {
+    for (const step of steps) this.take(step);
+    this.device.settle();
+    return this;
+  }
+
+  /** Unmounts. What the last step left is there for good then. */
+  close(): void {
+    this.fs.beginRequest(0, 0);
+    const state = this.#note(this.device.events.length);
+    const errno = this.fs.close();
+    if (errno !== 0) throw new Error(`closing failed with errno ${errno}`);
+    this.syncs.push({ event: this.device.events.length, state });
+    this.history.push('unmount');
+  }
+
+  #note(event: number): number {
+    this.snapshots.push({ state: captureState(this.fs), event, label: this.#step });
+    return this.snapshots.length - 1;
   }
 }
 
@@ -82,19 +128,72 @@ export interface Violation {
   readonly finding: string;
 }
 
-/** What to try at each moment: nothing, everything, and what chance leaves of the unflushed writes, whole or torn. */
-function choices(random: Prng, count: number): [string, SectorChoice][] {
-  const list: [string, SectorChoice][] = [
-    ['all', ALL_SECTORS],
-    ['none', NO_SECTORS],
-  ];
-  while (list.length < count) {
-    const seed = random.u32();
-    const torn = list.length % 2 === 1;
-    list.push([`${torn ? 'torn' : 'subset'} ${seed}`, (event, sector) => coin(seed, event, torn ? sector : 0)]);
-  }
-  return list.slice(0, count);
+/** A disk after a power cut, in which nothing was found wrong. */
+export interface CrashState {
+  readonly event: number;
+  readonly choice: string;
+  /** The last write is there in part. */
+  readonly inFlight: boolean;
+  readonly image: () => Uint8Array;
+  /** What our mount of it shows. */
+  readonly recovered: LogicalState;
 }
+
+interface Choice {
+  readonly name: string;
+  readonly sectors: SectorChoice;
+  /** The last event, a durable write, has only come through in part. */
+  readonly inFlight: boolean;
+}
+
+const plain = (name: string, sectors: SectorChoice): Choice => ({ name, sectors, inFlight: false });
+
+/** Which of the unflushed writes have reached the disk: none, all, each subset of few, chance of many, whole or torn. */
+function choicesAt(device: RecordingDevice, upTo: number, random: Prng, limit: number): Choice[] {
+  const volatile = device.volatileEvents(upTo);
+  const list = [plain('all', ALL_SECTORS)];
+  if (volatile.length > 0) list.push(plain('none', NO_SECTORS));
+  const last = device.events[upTo - 1];
+  if (last?.kind === 'write' && last.durable) {
+    const firstSector = Math.floor(last.offsetBytes / SECTOR_BYTES);
+    const isThere: SectorChoice = (event, sector) => event !== upTo - 1 || sector === firstSector;
+    list.push({ name: 'first sector of the last', sectors: isThere, inFlight: true });
+    const seed = random.u32();
+    list.push({ name: `last torn ${seed}`, sectors: tornLast(seed, upTo - 1), inFlight: true });
+  }
+  if (volatile.length > 1 && volatile.length <= 3) {
+    for (let mask = 1; mask < 2 ** volatile.length - 1; mask++) {
+      list.push(plain(`subset ${mask}`, (event) => (mask & (1 << volatile.indexOf(event))) !== 0));
+    }
+  }
+  for (let extra = volatile.length === 0 ? limit : 0; list.length < limit && extra < limit; extra++) {
+    list.push(chance(random, volatile, extra));
+  }
+  return list.slice(0, limit);
+}
+
+function chance(random: Prng, volatile: readonly number[], index: number): Choice {
+  const seed = random.u32();
+  const special = random.pick(volatile);
+  switch (volatile.length > 3 ? index % 4 : 1) {
+    case 0:
+      return plain(`subset ${seed}`, (event) => coin(seed, event, 0));
+    case 1:
+      return plain(`torn ${seed}`, (event, sector) => coin(seed, event, whole(sector)));
+    case 2:
+      return plain(`all but ${special}`, (event) => event !== special);
+    default:
+      return plain(`only ${special}`, (event) => event === special);
+  }
+}
+
+const whole = (sector: number): number => (sector === SUPERBLOCK_SECTORS[1] ? SUPERBLOCK_SECTORS[0] : sector);
+
+/** Everything before is as chance wants it; of the last write some sectors are there. */
+const tornLast =
+  (seed: number, last: number): SectorChoice =>
+  (event, sector) =>
+    event === last ? coin(seed, event, whole(sector)) : (seed & 1) === 0 || coin(seed, event, 0);
 
 /** A fair coin that falls the same way each time for the same numbers. */
 function coin(seed: number, a: number, b: number): boolean {
@@ -104,104 +203,179 @@ function coin(seed: number, a: number, b: number): boolean {
   return ((x ^ (x >>> 16)) & 1) === 1;
 }
 
-/** What was looked at, and what was wrong. `sample` is called for each crash image that e2fsck should see as well. */
+export interface ExplorationOptions {
+  /** How many states are looked at, if the workload has so many. */
+  readonly budget: number;
+  /** At most so many for each moment. */
+  readonly perMoment?: number;
+  /** The first event of interest. */
+  readonly from?: number;
+  /** Called for each state without findings. */
+  readonly onState?: (state: CrashState) => void;
+}
+
+/** What was looked at, and what was wrong. */
 export class CrashExploration {
+  /** Different disks, or the same disk when more or less had been promised. */
   states = 0;
   readonly violations: Violation[] = [];
   readonly #session: WorkloadSession;
   readonly #random: Prng;
-  readonly #onImage: (image: Uint8Array, index: number) => void;
+  readonly #seen = new Set<string>();
 
-  constructor(session: WorkloadSession, random: Prng, onImage: (image: Uint8Array, index: number) => void = () => {}) {
+  constructor(session: WorkloadSession, random: Prng) {
     this.#session = session;
     this.#random = random;
-    this.#onImage = onImage;
   }
 
-  /** Explores about `budget` crash states, spread over the whole workload. */
-  explore(budget: number, perMoment = 6): void {
-    const total = this.#session.device.events.length + 1;
-    const moments = Math.max(1, Math.floor(budget / perMoment));
-    const stride = Math.max(1, total / moments);
-    for (let at = 0; at < total; at += stride) {
-      const event = Math.min(total - 1, Math.floor(at));
-      for (const [name, choice] of choices(this.#random, perMoment)) this.#judge(event, name, choice);
+  explore({ budget, perMoment = 6, from = 0, onState = () => {} }: ExplorationOptions): this {
+    const moments = this.#moments(from);
+    const end = this.states + budget;
+    while (moments.length > 0 && this.states < end) {
+      // Within a batch in the order of time: going back costs much.
+      const batch = moments.splice(0, Math.ceil((end - this.states) / perMoment)).sort((a, b) => a - b);
+      for (const moment of batch) this.#exploreMoment(moment, perMoment, end, onState);
+    }
+    return this;
+  }
+
+  #exploreMoment(moment: number, perMoment: number, end: number, onState: (state: CrashState) => void): void {
+    for (const choice of choicesAt(this.#session.device, moment, this.#random, perMoment)) {
+      if (this.states < end) this.#judge(moment, choice, onState);
     }
   }
 
-  #judge(event: number, choice: string, sectors: SectorChoice): void {
-    const image = this.#session.device.crashImage(event, sectors);
-    this.#onImage(image, this.states);
+  /** By chance, but sooner those at which the disk has just promised something, or is about to. */
+  #moments(from: number): number[] {
+    const { events } = this.#session.device;
+    const ranked: [rank: number, upTo: number][] = [];
+    for (let upTo = from; upTo <= events.length; upTo++) {
+      const next = events[upTo];
+      const last = events[upTo - 1];
+      const isBefore = next === undefined || next.kind === 'flush' || (next.kind === 'write' && next.durable);
+      const isAfter = last !== undefined && (last.kind === 'flush' || (last.kind === 'write' && last.durable));
+      ranked.push([this.#random.u32() * (isAfter ? 1 : isBefore ? 2 : 4), upTo]);
+    }
+    return ranked.sort((a, b) => a[0] - b[0]).map(([, upTo]) => upTo);
+  }
+
+  #judge(event: number, { name, sectors, inFlight }: Choice, onState: (state: CrashState) => void): void {
+    // A write that is still under way has promised nothing.
+    const { first, last } = promisedAt(this.#session, inFlight ? event - 1 : event);
+    const disk = (): OverlayDevice => this.#session.device.crashDevice(event, sectors, inFlight);
+    const device = disk();
+    const key = `${device.contentKey()} ${first} ${last}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
     this.states++;
-    const finding = this.#finding(event, image);
-    if (finding !== '') this.violations.push({ event, choice, finding });
-  }
-
-  #finding(event: number, image: Uint8Array): string {
-    const device = new MemoryBlockDevice(image);
-    let state: LogicalState;
-    try {
-      const fs = openWritable(device);
-      state = captureState(fs);
-      const errno = fs.close();
-      if (errno !== 0) return `closing failed with errno ${errno}`;
-    } catch (error) {
-      return `mounting failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+    const recovered = recover(device, this.states % CLOSE_ONE_IN === 0);
+    const finding = typeof recovered === 'string' ? recovered : oracleFinding(this.#session, first, last, recovered);
+    if (finding !== '') this.violations.push({ event, choice: name, finding });
+    else if (typeof recovered !== 'string') {
+      onState({ event, choice: name, inFlight, image: () => disk().toBytes(), recovered });
     }
-    const inconsistencies = consistencyFindings(device);
-    if (inconsistencies.length > 0) return inconsistencies.join('; ');
-    return this.#oracleFinding(event, state);
-  }
-
-  #oracleFinding(event: number, recovered: LogicalState): string {
-    const { syncs, begins, states } = this.#session;
-    let first = 0;
-    for (const sync of syncs) if (sync.event <= event) first = Math.max(first, sync.state);
-    let last = first;
-    for (let index = first; index < begins.length; index++) if (begins[index] <= event) last = index;
-    const differences: string[] = [];
-    for (let index = Math.min(last, states.length - 1); index >= first; index--) {
-      const attributes = attributeDifference(states[index], recovered);
-      const difference = attributes === '' ? dataDifference(states, index, last, recovered) : attributes;
-      if (difference === '') return '';
-      differences.push(`unlike state ${index} (${this.#session.history[index - 1] ?? 'start'}): ${difference}`);
-    }
-    return `states ${first} to ${last}: ${differences.slice(0, 4).join(' | ')}`;
   }
 }
 
+/** Mounts the disk and checks it; what it shows, or what is wrong with it. */
+function recover(device: OverlayDevice, mustClose: boolean): LogicalState | string {
+  let findings: string[];
+  let state: LogicalState;
+  try {
+    const fs = openWritable(device);
+    state = captureState(fs);
+    if (mustClose || fs.hasChanges) {
+      const errno = fs.close();
+      if (errno !== 0) return `closing failed with errno ${errno}`;
+      findings = consistencyFindings(device);
+    } else {
+      findings = findingsOf(fs);
+    }
+  } catch (error) {
+    return `mounting failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  }
+  return findings.length === 0 ? state : `inconsistent: ${findings.join('; ')}`;
+}
+
+/** The oldest and the newest snapshot that may be found on a disk after `event` events. */
+function promisedAt({ syncs, snapshots }: WorkloadSession, event: number): { first: number; last: number } {
+  let first = 0;
+  for (const sync of syncs) if (sync.event <= event) first = Math.max(first, sync.state);
+  let last = first;
+  for (let index = first; index < snapshots.length; index++) if (snapshots[index].event <= event) last = index;
+  return { first, last };
+}
+
+function oracleFinding(session: WorkloadSession, first: number, last: number, recovered: LogicalState): string {
+  const { snapshots } = session;
+  const differences: string[] = [];
+  for (let index = last; index >= first; index--) {
+    const { state, label } = snapshots[index];
+    const attributes = attributeDifference(state, recovered);
+    const difference = attributes === '' ? dataDifference(snapshots, index, last, recovered) : attributes;
+    if (difference === '') return '';
+    differences.push(`unlike state ${index} (${label}): ${difference}`);
+  }
+  return `states ${first} to ${last}: ${differences.slice(-4).join(' | ')}`;
+}
+
 /**
- * Each piece of each file must be as it was in the state, or as it became later: data is overwritten in place, before
- * the metadata of its time is durable.
+ * Each piece of each file must be as it was in the snapshot, or as it became later: data is overwritten in place,
+ * before the metadata of its time is durable.
  */
-function dataDifference(states: readonly LogicalState[], index: number, last: number, recovered: LogicalState): string {
-  for (const [path, inode] of states[index]) {
-    const found = recovered.get(path)?.data ?? inode.data;
-    for (let at = 0; at < inode.data.length; at += PIECE_BYTES) {
-      const piece = found.subarray(at, Math.min(at + PIECE_BYTES, inode.data.length));
-      if (isAnyVersion(states, index, last, inode.ino, at, piece)) continue;
-      return `${path} has strange data at ${at}`;
+function dataDifference(snapshots: readonly Snapshot[], index: number, last: number, recovered: LogicalState): string {
+  for (const [path, { ino, data }] of snapshots[index].state) {
+    const found = recovered.get(path)?.data;
+    if (found === undefined || found.length !== data.length) return `${path} has ${found?.length} bytes of data`;
+    if (Buffer.compare(found, data) === 0) continue;
+    for (let at = 0; at < data.length; at += PIECE_BYTES) {
+      const piece = found.subarray(at, at + PIECE_BYTES);
+      if (!isAnyVersion(snapshots, index, last, ino, at, piece)) return `${path} has strange data at ${at}`;
     }
   }
   return '';
 }
 
 function isAnyVersion(
-  states: readonly LogicalState[],
+  snapshots: readonly Snapshot[],
   index: number,
   last: number,
   ino: number,
   at: number,
   piece: Uint8Array,
 ): boolean {
-  for (let version = index; version <= Math.min(last, states.length - 1); version++) {
-    for (const inode of states[version].values()) {
-      if (inode.ino !== ino || inode.data.length <= at) continue;
-      const there = inode.data.subarray(at, at + piece.length);
-      const shared = Math.min(there.length, piece.length);
-      if (Buffer.compare(there.subarray(0, shared), piece.subarray(0, shared)) === 0) return true;
-      break;
+  let moved = false;
+  for (let version = index; version <= last; version++) {
+    const data = dataOf(snapshots[version].state, ino);
+    if (data === null) continue;
+    if (holdsPieceAt(data, at, piece)) return true;
+    // Blocks that have moved within the file are overwritten in their new place, which a crash makes the old one again.
+    if (MOVES_BLOCKS.test(snapshots[version].label) || moved) {
+      moved = true;
+      if (holdsPiece(data, piece)) return true;
     }
   }
   return false;
+}
+
+const MOVES_BLOCKS = /^(collapse|insert)/;
+
+function dataOf(state: LogicalState, ino: number): Uint8Array | null {
+  for (const inode of state.values()) if (inode.ino === ino) return inode.data;
+  return null;
+}
+
+function holdsPiece(data: Uint8Array, piece: Uint8Array): boolean {
+  for (let at = 0; at < data.length + MAX_BLOCK_BYTES; at += PIECE_BYTES)
+    if (holdsPieceAt(data, at, piece)) return true;
+  return false;
+}
+
+/** A file that is made shorter has the rest of its last block zeroed in place. */
+function holdsPieceAt(data: Uint8Array, at: number, piece: Uint8Array): boolean {
+  const there = data.subarray(at, at + piece.length);
+  if (there.length > 0 && Buffer.compare(there, piece.subarray(0, there.length)) !== 0) return false;
+  if (there.length === piece.length) return true;
+  const endOfBlock = Math.ceil(data.length / MAX_BLOCK_BYTES) * MAX_BLOCK_BYTES;
+  return at < endOfBlock && piece.subarray(there.length).every((byte) => byte === 0);
 }

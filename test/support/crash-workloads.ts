@@ -2,7 +2,9 @@
 import type { Inode } from '../../service/ext4/inode.ts';
 import { AttributeChange } from '../../service/ext4/namespace/set-attributes.ts';
 import { WritePlan } from '../../service/ext4/planned-write.ts';
+import { StatFs } from '../../service/ext4/statfs.ts';
 import type { WorkloadSession, WorkloadStep } from './crash-explorer.ts';
+import type { Prng } from './prng.ts';
 import { bytesOf } from './writable-image.ts';
 
 const ROOT = 2;
@@ -151,10 +153,57 @@ export const syncAndWait = (): WorkloadStep =>
   });
 export const checkpoint = (): WorkloadStep => step('checkpoint', (session) => session.fs.checkpointSome());
 
+/** Many names in a directory, which grows by blocks, and by an index. */
+export const populate = (path: string, count: number, nameLength: number): WorkloadStep =>
+  onInode(`${count} names of ${nameLength} bytes in`, path, (s, dir) => {
+    if (!dir.isDirectory) return;
+    const target = s.fs.createNode(dir, bytesOf('n'), 0, 1, 0o100644, 0, 0, 0);
+    for (let index = 0; index < count; index++) {
+      const name = bytesOf(`${index}`.padStart(nameLength, 'n'));
+      s.fs.link(target, dir, name, 0, name.length);
+    }
+  });
+/** Removes what the step above has made, and the directory when it is empty then. */
+export const depopulate = (path: string): WorkloadStep =>
+  inDirectory('remove all of', path, (s, parent, ownName) => {
+    const dir = resolve(s, path);
+    if (dir === null || !dir.isDirectory) return;
+    for (const name of namesIn(s, dir)) {
+      const victim = s.fs.unlink(dir, name, 0, name.length);
+      if (victim.linksCount === 0) s.fs.evict(victim.ino);
+    }
+    s.fs.evict(s.fs.removeDirectory(parent, ownName, 0, ownName.length).ino);
+  });
+
+function namesIn(session: WorkloadSession, dir: Inode): Uint8Array[] {
+  const names: Uint8Array[] = [];
+  session.fs.readDirectory(dir, 0, 0, {
+    entry: (_ino, _type, bytes, start, end) => {
+      const name = bytes.slice(start, end);
+      if (name[0] === 'n'.charCodeAt(0)) names.push(name);
+      return true;
+    },
+  });
+  return names;
+}
+
 /** A file of scattered blocks, whose map needs blocks of its own. */
 export const writeScattered = (path: string, blocks: number): WorkloadStep =>
   onFile(`write ${blocks} scattered blocks to`, path, (s, inode) => {
     for (let block = 0; block < blocks; block++) s.fs.writeSmall(inode, block * 2 * s.fs.blockSize, content(s, 100));
+  });
+
+/** Fills a file until about so many blocks of the file system are free. */
+export const fill = (path: string, freeBlocks: number): WorkloadStep =>
+  step(`fill ${path}`, (session) => {
+    const { fs } = session;
+    create(path).run(session);
+    const inode = resolve(session, path);
+    if (inode === null) return;
+    const free = new StatFs();
+    fs.statfs(free, false);
+    const bytes = content(session, Math.max(0, free.blocksFree - freeBlocks) * fs.blockSize);
+    for (let at = 0; at < bytes.length; ) at += fs.writeSmall(inode, at, bytes.subarray(at));
   });
 
 /** Every kind of operation once, on names that the set-up of `PREPARATION` provides. */
@@ -218,3 +267,52 @@ export const PREPARATION: readonly WorkloadStep[] = [
   writeScattered('big', 30),
   write('big', 0, 40_000),
 ];
+
+const FILES = ['a', 'b', 'big', 'new', 'd/x', 'd/y', 'e/z', 'ballast'] as const;
+const DIRECTORIES = ['d', 'e', 'd/s', 'f'] as const;
+const PLACES = [...FILES, ...DIRECTORIES, 'd/long', 'e/link'] as const;
+const ATTRIBUTES = ['user.here', 'user.a', 'trusted.b', 'security.c'] as const;
+
+type StepMaker = (random: Prng, blockSize: number) => WorkloadStep;
+
+/** Kinds of steps; those named twice are twice as likely. */
+const STEP_MAKERS: readonly StepMaker[] = [
+  (r) => create(r.pick(PLACES)),
+  (r) => create(r.pick(FILES)),
+  (r) => mkdir(r.pick(DIRECTORIES)),
+  (r) => symlink(r.pick(PLACES), r.pick([10, 59, 60, 200, 900])),
+  (r) => mknod(r.pick(PLACES)),
+  (r) => unlink(r.pick(PLACES)),
+  (r) => unlink(r.pick(FILES)),
+  (r) => unlinkOpen(r.pick(FILES)),
+  (r) => rmdir(r.pick(DIRECTORIES)),
+  (r) => link(r.pick(FILES), r.pick(PLACES)),
+  (r) => rename(r.pick(PLACES), r.pick(PLACES), r.pick([0, 0, 0, 2, 4])),
+  (r) => temporary(r.pick(FILES)),
+  (r, blockSize) => write(r.pick(FILES), r.below(20 * blockSize), 1 + r.below(6 * blockSize)),
+  (r) => write(r.pick(FILES), r.below(3000), 1 + r.below(3000)),
+  (r) => write(r.pick(FILES), 0, 1 + r.below(200)),
+  (r) => writeDirect(r.pick(FILES), r.below(24), 1 + r.below(12)),
+  (r) => writeDirect(r.pick(FILES), r.below(4), 1 + r.below(40)),
+  (r) => writeScattered(r.pick(FILES), 4 + r.below(30)),
+  (r, blockSize) => truncate(r.pick(FILES), r.below(30 * blockSize)),
+  (r) => truncate(r.pick(FILES), 0),
+  (r) => chmod(r.pick(PLACES), r.pick([0o600, 0o755, 0o4711])),
+  (r) => setXattr(r.pick(PLACES), r.pick(ATTRIBUTES), 1 + r.below(r.pick([40, 700, 3000]))),
+  (r) => removeXattr(r.pick(PLACES), r.pick(ATTRIBUTES)),
+  (r, blockSize) => preallocate(r.pick(FILES), r.below(20 * blockSize), 1 + r.below(30 * blockSize)),
+  (r, blockSize) => punch(r.pick(FILES), r.below(20 * blockSize), 1 + r.below(20 * blockSize)),
+  (r, blockSize) => zero(r.pick(FILES), r.below(20 * blockSize), 1 + r.below(20 * blockSize)),
+  (r, blockSize) => collapse(r.pick(FILES), r.below(10) * blockSize, (1 + r.below(6)) * blockSize),
+  (r, blockSize) => insert(r.pick(FILES), r.below(10) * blockSize, (1 + r.below(6)) * blockSize),
+  (r) => populate(r.pick(DIRECTORIES), 1 + r.below(20), r.pick([12, 120])),
+  (r) => depopulate(r.pick(DIRECTORIES)),
+  () => sync(),
+  () => sync(),
+  () => syncAndWait(),
+  () => syncAndWait(),
+  () => checkpoint(),
+];
+
+export const randomSteps = (random: Prng, count: number, blockSize: number): WorkloadStep[] =>
+  Array.from({ length: count }, () => random.pick(STEP_MAKERS)(random, blockSize));

@@ -1,4 +1,5 @@
 import type { DeviceStep, WritableBlockDevice } from '../../service/ext4/block-device.ts';
+import { BaseContent, OverlayDevice } from './overlay-device.ts';
 
 /** Writes are torn at this granularity: what every disk writes whole. */
 export const SECTOR_BYTES = 512;
@@ -9,6 +10,7 @@ const EIO = 5;
 export type DeviceEvent =
   | {
       readonly kind: 'write';
+      /** Of whole sectors. */
       readonly offsetBytes: number;
       readonly bytes: Uint8Array;
       /** On stable storage when it ended. */
@@ -70,15 +72,14 @@ export class RecordingDevice implements WritableBlockDevice {
   readonly #immediate: boolean;
   readonly #programs: Program[] = [];
   #lastId = 0;
-  /** The disk with the first `#prefixEvents` events, all of which were durable. */
-  #prefix: Uint8Array;
+  /** The disk with the first `#prefixEvents` events, all of which were durable. Made when it is first needed. */
+  #prefix: BaseContent | null = null;
   #prefixEvents = 0;
 
   constructor(initial: Uint8Array, immediate = false) {
     this.sizeBytes = initial.length;
     this.#initial = initial.slice();
     this.#content = initial.slice();
-    this.#prefix = initial.slice();
     this.#immediate = immediate;
   }
 
@@ -164,16 +165,24 @@ export class RecordingDevice implements WritableBlockDevice {
 
   /** What is on the disk after a power cut when the first `upTo` events had happened. */
   crashImage(upTo: number, choose: SectorChoice): Uint8Array {
-    this.#advancePrefix(upTo);
-    const image = this.#prefix.slice();
+    return this.crashDevice(upTo, choose).toBytes();
+  }
+
+  /**
+   * The same as a device, which is valid until the next one is asked for. `inFlight`: the power went off while the last
+   * event was happening, so that even a durable write may have come through in part.
+   */
+  crashDevice(upTo: number, choose: SectorChoice, inFlight = false): OverlayDevice {
+    const device = new OverlayDevice(this.#advancePrefix(upTo));
     const volatile = new Set(this.volatileEvents(upTo));
+    if (inFlight) volatile.add(upTo - 1);
     for (let index = this.#prefixEvents; index < upTo; index++) {
       const event = this.events[index];
       if (event.kind !== 'write') continue;
-      if (volatile.has(index)) applySectors(image, event.offsetBytes, event.bytes, (sector) => choose(index, sector));
-      else image.set(event.bytes, event.offsetBytes);
+      if (volatile.has(index)) applySectors(device, event.offsetBytes, event.bytes, (sector) => choose(index, sector));
+      else device.write(event.offsetBytes, event.bytes);
     }
-    return image;
+    return device;
   }
 
   #start(program: Program): number {
@@ -197,7 +206,16 @@ export class RecordingDevice implements WritableBlockDevice {
     const errno = this.#operate('write', offsetBytes, from.length);
     if (errno !== 0) return errno;
     this.#content.set(from, offsetBytes);
-    this.events.push({ kind: 'write', offsetBytes, bytes: from.slice(), durable, buffered });
+    // A disk gets whole sectors; the page cache knows the rest of them.
+    const start = offsetBytes - (offsetBytes % SECTOR_BYTES);
+    const end = Math.ceil((offsetBytes + from.length) / SECTOR_BYTES) * SECTOR_BYTES;
+    this.events.push({
+      kind: 'write',
+      offsetBytes: start,
+      bytes: this.#content.slice(start, end),
+      durable,
+      buffered,
+    });
     return 0;
   }
 
@@ -208,22 +226,25 @@ export class RecordingDevice implements WritableBlockDevice {
   }
 
   /** Moves the prefix to the last flush before `upTo`. */
-  #advancePrefix(upTo: number): void {
+  #advancePrefix(upTo: number): BaseContent {
     let end = upTo;
     while (end > 0 && this.events[end - 1].kind !== 'flush') end--;
-    if (end < this.#prefixEvents) {
-      this.#prefix = this.#initial.slice();
+    let prefix = this.#prefix;
+    if (prefix === null || end < this.#prefixEvents) {
+      prefix = new BaseContent(this.#initial.slice());
+      this.#prefix = prefix;
       this.#prefixEvents = 0;
     }
     for (; this.#prefixEvents < end; this.#prefixEvents++) {
       const event = this.events[this.#prefixEvents];
-      if (event.kind === 'write') this.#prefix.set(event.bytes, event.offsetBytes);
+      if (event.kind === 'write') prefix.set(event.offsetBytes, event.bytes);
     }
+    return prefix;
   }
 }
 
 function applySectors(
-  image: Uint8Array,
+  device: OverlayDevice,
   offsetBytes: number,
   bytes: Uint8Array,
   isWritten: (sector: number) => boolean,
@@ -231,7 +252,7 @@ function applySectors(
   for (let from = 0; from < bytes.length; ) {
     const sector = Math.floor((offsetBytes + from) / SECTOR_BYTES);
     const to = Math.min(bytes.length, (sector + 1) * SECTOR_BYTES - offsetBytes);
-    if (isWritten(sector)) image.set(bytes.subarray(from, to), offsetBytes + from);
+    if (isWritten(sector)) device.write(offsetBytes + from, bytes.subarray(from, to));
     from = to;
   }
 }
