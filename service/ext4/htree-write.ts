@@ -168,7 +168,8 @@ function checkHashes(dir: Inode): void {
   const highest = major[order[count - 1]];
   const lower = (cursor.lowerHash & ~1) >>> 0;
   if (lowest >= lower && highest < cursor.upperHash) return;
-  const finding = `${count} names of hashes 0x${lowest.toString(16)} to 0x${highest.toString(16)} in leaf ${cursor.leafLblk}`;
+  const hashes = `0x${lowest.toString(16)} to 0x${highest.toString(16)}`;
+  const finding = `${count} names of hashes ${hashes} in leaf ${cursor.leafLblk}`;
   throw new CorruptionError('directory index', finding, { inode: dir.ino });
 }
 

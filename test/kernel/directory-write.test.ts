@@ -29,6 +29,7 @@ const recipe = (mkfs: readonly string[], debugfs: readonly string[] = []): Image
 
 const mixed = (index: number): string =>
   index % 4 === 0 ? `é${index}` : `${index}.`.padEnd(index % 4 === 1 ? 250 : 20 + (index % 50), 'name');
+const short = (index: number): string => `n${index}`;
 const long = (index: number): string => `${index}`.padEnd(255, '-');
 const sameHash = (index: number): string =>
   index < collidingNames.length ? Buffer.from(collidingNames[index]).toString() : long(index);
@@ -41,7 +42,7 @@ const KINDS: readonly Kind[] = [
   { kind: 'no index', recipe: recipe(['-b', '4096', '-O', '^dir_index']), count: 1000, nameOf: mixed },
   { kind: 'no file types', recipe: recipe(['-b', '1024', '-O', '^filetype']), count: 2000, nameOf: mixed },
   { kind: 'no extents', recipe: recipe(['-b', '1024', '-O', '^extents,^64bit']), count: 2000, nameOf: mixed },
-  { kind: 'inline data, few names', recipe: recipe(['-O', 'inline_data', '-I', '512']), count: 9, nameOf: mixed },
+  { kind: 'inline data, few names', recipe: recipe(['-O', 'inline_data', '-I', '512']), count: 19, nameOf: short },
   { kind: 'inline data, many names', recipe: recipe(['-O', 'inline_data', '-b', '1024']), count: 900, nameOf: mixed },
   {
     kind: 'the TEA hash of unsigned bytes',

@@ -3,7 +3,7 @@ import { InodeFlag } from '../../../service/ext4/layout/inode.ts';
 import { consistencyFindings } from '../../support/consistency-checker.ts';
 import { DirectoryOnImage } from '../../support/directory-on-image.ts';
 import { ImageDirectory } from '../../support/ext4-image.ts';
-import { e2fsckComplaints, WritableImage } from '../../support/writable-image.ts';
+import { e2fsckComplaints, openWritable, WritableImage } from '../../support/writable-image.ts';
 
 const images = new ImageDirectory();
 afterAll(() => images.remove());
@@ -100,3 +100,22 @@ test('an index of three levels is in order for e2fsck', () => {
   for (let index = 0; index < 300; index++) directory.add(`more ${index}`);
   settle(image);
 }, 120_000);
+
+test('an index that makes no sense is given up, and what is left is in order for e2fsck', () => {
+  const path = images.make(32 * 2 ** 20, ['-t', 'ext4', '-b', '1024', '-O', `${NO_JOURNAL},^metadata_csum`]);
+  const image = new WritableImage(path);
+  const directory = DirectoryOnImage.make(image, 'dir');
+  for (let index = 0; index < 800; index++) directory.add(nameOf(index));
+  const rootBlock = image.fs.fileBlock(directory.dir, 0)?.blockNr ?? 0;
+  image.close();
+  const hashVersionAt = rootBlock * 1024 + 28;
+  expect(image.bytes[hashVersionAt]).toBe(1);
+  image.bytes[hashVersionAt] = 99;
+  image.fs = openWritable(image.device);
+  for (let index = 800; index < 900; index++) directory.add(nameOf(index));
+  for (let index = 0; index < 900; index += 7) directory.remove(nameOf(index));
+  expect(directory.dir.hasFlag(InodeFlag.INDEX)).toBe(false);
+  image.reopen();
+  expect(directory.listed().sort()).toEqual(directory.wanted);
+  settle(image);
+});
