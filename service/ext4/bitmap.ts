@@ -1,3 +1,5 @@
+import { putU32le, u32le, viewOf } from '../../shared/bytes.ts';
+
 /**
  * Bits of a bitmap as the format has them: bit n is bit n % 8 of byte n / 8, which makes it bit n % 32 of
  * little-endian word n / 32. Searches take two bitmaps, where a bit set in either counts as used: what is in use on
@@ -5,7 +7,7 @@
  */
 
 /** As many zero bits as the largest bitmap has. */
-export const NO_BITS = new DataView(new ArrayBuffer(65536));
+export const NO_BITS = viewOf(new Uint8Array(65536));
 
 /** Bits [from, end) of a word, where both lie in one word and `end` may be 32 bits further than its start. */
 const maskOf = (from: number, end: number): number => (-1 << (from & 31)) & (-1 >>> (31 - ((end - 1) & 31)));
@@ -17,11 +19,11 @@ export function nextClear(bits: DataView, others: DataView, from: number, end: n
   if (from >= end) return end;
   const lastAt = ((end - 1) >>> 5) << 2;
   let at = (from >>> 5) << 2;
-  let clear = ~(bits.getUint32(at, true) | others.getUint32(at, true)) & (-1 << (from & 31));
+  let clear = ~(u32le(bits, at) | u32le(others, at)) & (-1 << (from & 31));
   while (clear === 0) {
     at += 4;
     if (at > lastAt) return end;
-    clear = ~(bits.getUint32(at, true) | others.getUint32(at, true));
+    clear = ~(u32le(bits, at) | u32le(others, at));
   }
   return Math.min(end, (at << 3) + lowestBit(clear));
 }
@@ -31,11 +33,11 @@ export function nextSet(bits: DataView, others: DataView, from: number, end: num
   if (from >= end) return end;
   const lastAt = ((end - 1) >>> 5) << 2;
   let at = (from >>> 5) << 2;
-  let set = (bits.getUint32(at, true) | others.getUint32(at, true)) & (-1 << (from & 31));
+  let set = (u32le(bits, at) | u32le(others, at)) & (-1 << (from & 31));
   while (set === 0) {
     at += 4;
     if (at > lastAt) return end;
-    set = bits.getUint32(at, true) | others.getUint32(at, true);
+    set = u32le(bits, at) | u32le(others, at);
   }
   return Math.min(end, (at << 3) + lowestBit(set));
 }
@@ -45,11 +47,11 @@ export function clearRunStart(bits: DataView, others: DataView, floor: number, e
   if (end <= floor) return end;
   const firstAt = (floor >>> 5) << 2;
   let at = ((end - 1) >>> 5) << 2;
-  let set = (bits.getUint32(at, true) | others.getUint32(at, true)) & (-1 >>> (31 - ((end - 1) & 31)));
+  let set = (u32le(bits, at) | u32le(others, at)) & (-1 >>> (31 - ((end - 1) & 31)));
   while (set === 0) {
     at -= 4;
     if (at < firstAt) return floor;
-    set = bits.getUint32(at, true) | others.getUint32(at, true);
+    set = u32le(bits, at) | u32le(others, at);
   }
   return Math.max(floor, (at << 3) + 32 - Math.clz32(set));
 }
@@ -58,7 +60,7 @@ export function clearRunStart(bits: DataView, others: DataView, floor: number, e
 function nextClearWord(bits: DataView, others: DataView, from: number, end: number): number {
   let at = ((from + 31) >>> 5) << 2;
   const endAt = (end >>> 5) << 2;
-  while (at < endAt && (bits.getUint32(at, true) | others.getUint32(at, true)) !== 0) at += 4;
+  while (at < endAt && (u32le(bits, at) | u32le(others, at)) !== 0) at += 4;
   return at < endAt ? at << 3 : end;
 }
 
@@ -112,7 +114,7 @@ export function setBits(bits: DataView, from: number, count: number): void {
   for (let bit = from; bit < end; ) {
     const next = Math.min(end, (bit | 31) + 1);
     const at = (bit >>> 5) << 2;
-    bits.setUint32(at, bits.getUint32(at, true) | maskOf(bit, next), true);
+    putU32le(bits, at, u32le(bits, at) | maskOf(bit, next));
     bit = next;
   }
 }
@@ -122,7 +124,7 @@ export function clearBits(bits: DataView, from: number, count: number): void {
   for (let bit = from; bit < end; ) {
     const next = Math.min(end, (bit | 31) + 1);
     const at = (bit >>> 5) << 2;
-    bits.setUint32(at, bits.getUint32(at, true) & ~maskOf(bit, next), true);
+    putU32le(bits, at, u32le(bits, at) & ~maskOf(bit, next));
     bit = next;
   }
 }
@@ -131,8 +133,8 @@ export function clearBits(bits: DataView, from: number, count: number): void {
 export function countClear(bits: DataView, end: number): number {
   let set = 0;
   const words = end >>> 5;
-  for (let index = 0; index < words; index++) set += popcount(bits.getUint32(index << 2, true));
-  if ((end & 31) !== 0) set += popcount(bits.getUint32(words << 2, true) & maskOf(0, end));
+  for (let index = 0; index < words; index++) set += popcount(u32le(bits, index << 2));
+  if ((end & 31) !== 0) set += popcount(u32le(bits, words << 2) & maskOf(0, end));
   return end - set;
 }
 

@@ -125,7 +125,7 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     return run.pblk;
   }
 
-  /** As the kernel: behind the metadata of the inode's flexible group, in the inode's own group if that is not first. */
+  /** As the kernel: behind the metadata of the inode's flexible group; in the inode's own group if that isn't first. */
   goalFor(inode: Inode): number {
     const { groupsPerFlex, groupCount, inodesPerGroup } = this.#geometry;
     let group = Math.floor((inode.ino - 1) / inodesPerGroup);
@@ -164,7 +164,7 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     this.#reservations.dropAll();
   }
 
-  /** Free runs of at least `leastBlocks` in [first, end) of one group, as pairs; nobody gets them before `discarded`. */
+  /** Free runs of `leastBlocks` or more in [first, end) of one group, as pairs; nobody gets them before `discarded`. */
   setAsideRuns(group: number, first: number, end: number, leastBlocks: number): readonly number[] {
     const runs: number[] = [];
     this.#space.setAsideRuns(group, first, end, leastBlocks, runs);

@@ -1,3 +1,4 @@
+import { viewOf } from '../../shared/bytes.ts';
 import { clearBits, NO_BITS, setBits } from './bitmap.ts';
 
 /** Bitmaps of groups that have become idle are kept for the next one. */
@@ -8,7 +9,7 @@ class BusyBitmap {
   count = 0;
 
   constructor(bytes: number) {
-    this.view = new DataView(new ArrayBuffer(bytes));
+    this.view = viewOf(new Uint8Array(bytes));
   }
 }
 

@@ -139,7 +139,7 @@ export class FreeSpace {
     );
   }
 
-  /** Sets aside the free runs of at least `leastBlocks` in [first, end) of one group; appends them to `runs` as pairs. */
+  /** Sets aside free runs of `leastBlocks` or more in [first, end) of one group; appends them as pairs to `runs`. */
   setAsideRuns(group: number, first: number, end: number, leastBlocks: number, runs: number[]): void {
     const block = this.#usable(group);
     if (block === null) return;
@@ -210,7 +210,7 @@ export class FreeSpace {
     return false;
   }
 
-  /** Looks for a run in one group, first behind `fromBit`. When there is none of that level, lowers the group's bound. */
+  /** Looks for a run in one group, first behind `fromBit`. If there is none of that level, lowers the group's bound. */
   #findIn(group: number, fromBit: number, level: number, enough: number, wanted: number, out: BlockRun): boolean {
     if (wanted === 1) return this.#findOneIn(group, fromBit, out);
     const block = this.#usable(group);

@@ -1,4 +1,4 @@
-import { viewOf } from '../../shared/bytes.ts';
+import { putU16le, putU32le, u32le, viewOf } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
 import { BlockCheck, BlockRole, type BufferCache, type CachedBlock } from './buffer-cache.ts';
 import type { MetadataChecksum } from './checksum.ts';
@@ -275,11 +275,11 @@ export class GroupDescriptors {
     const { view } = this.#block;
     const { descriptorSize } = this.#geometry;
     const covered = this.#covered;
-    covered.setUint32(0, group, true);
+    putU32le(covered, 0, group);
     for (let offset = 0; offset < descriptorSize; offset += 4) {
-      covered.setUint32(4 + offset, view.getUint32(at + offset));
+      putU32le(covered, 4 + offset, u32le(view, at + offset));
     }
-    covered.setUint16(4 + GROUP_DESCRIPTOR.bg_checksum, 0);
+    putU16le(covered, 4 + GROUP_DESCRIPTOR.bg_checksum, 0);
     const bytes = this.#coveredBytes;
     return this.#checksum.crc32c(this.#checksum.seed, bytes, 0, bytes.length) & 0xffff;
   }
