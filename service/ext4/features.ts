@@ -102,6 +102,7 @@ export function writeObstacles(superblock: Superblock): string[] {
   if (superblock.hasCompat(Compat.HAS_JOURNAL) && superblock.journalInode === 0) {
     obstacles.push('the journal is on another device');
   }
+  if (superblock.hasIncompat(Incompat.MMP)) obstacles.push('feature mmp: other systems can not be kept out');
   if ((superblock.state & SuperblockState.ERROR) !== 0) obstacles.push('errors detected; running e2fsck is required');
   return obstacles;
 }

@@ -160,13 +160,14 @@ describe('writing', () => {
 
   it('has nothing in its way on ordinary file systems', () => {
     expect(obstacles([])).toEqual([]);
-    expect(obstacles(['-O', 'orphan_file,mmp,large_dir,inline_data,ea_inode,project,metadata_csum_seed'])).toEqual([]);
+    expect(obstacles(['-O', 'orphan_file,large_dir,inline_data,ea_inode,project,metadata_csum_seed'])).toEqual([]);
     expect(obstacles(['-t', 'ext2', '-r', '0', '-O', 'none'])).toEqual([]);
   });
 
   it('is refused for features by their names', () => {
     expect(obstacles(['-O', 'bigalloc'])).toEqual(['feature bigalloc: clusters of several blocks can only be read']);
     expect(obstacles(['-O', 'quota'])).toEqual(['feature quota: quotas are not accounted for yet']);
+    expect(obstacles(['-O', 'mmp'])).toEqual(['feature mmp: other systems can not be kept out']);
     expect(obstacles(['-O', 'verity'])).toEqual(['feature verity: files with verity can only be read']);
     expect(obstacles([], ['feature shared_blocks'])).toEqual(['feature shared_blocks: files share blocks']);
     expect(obstacles([], ['feature read-only'])).toEqual([
