@@ -4,7 +4,7 @@ import type { WritableBlockDevice } from './block-device.ts';
 import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { ErrorHandling } from './error-handling.ts';
-import { type CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
+import { CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
 import { fallocate } from './fallocate.ts';
 import { writeObstacles } from './features.ts';
 import { writeSmall } from './file-write.ts';
@@ -67,6 +67,8 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   readonly #errors: ErrorHandling;
   readonly #stateAtMount: number;
   #committedTransaction = 0;
+  /** Discards under way. */
+  readonly #discards = new Set<number>();
 
   /**
    * Recovers the journal where it must be, marks the file system as being written and frees what an earlier mount
@@ -367,13 +369,21 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
       return operation();
     } catch (error) {
       if (!(error instanceof SpaceAwaitsCommit) || this.commitNow() !== 0) throw error;
+      for (const program of this.#discards) this.device.wait(program);
       return operation();
     }
   }
 
   #discard(pblk: number, lenBlocks: number): boolean {
     const { blockSize } = this;
-    this.device.discard(pblk * blockSize, lenBlocks * blockSize, () => this.blocks.discarded(pblk, lenBlocks));
+    let isDone = false;
+    let program = 0;
+    program = this.device.discard(pblk * blockSize, lenBlocks * blockSize, () => {
+      isDone = true;
+      this.#discards.delete(program);
+      this.blocks.discarded(pblk, lenBlocks);
+    });
+    if (!isDone) this.#discards.add(program);
     return true;
   }
 
@@ -417,13 +427,25 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     return errno === 0 ? this.device.flush() : errno;
   }
 
+  /** A damaged orphan stays one, until e2fsck looks at it. */
+  #released(inode: Inode): boolean {
+    try {
+      if (inode.linksCount === 0) evict(this, inode);
+      else finishTruncate(this, inode);
+      return true;
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error;
+      this.#options.report(error);
+      this.noteError(error);
+      return false;
+    }
+  }
+
   #releaseOrphans(): void {
     let released = 0;
     for (let inode = this.orphans.takeLeftover(); inode !== null; inode = this.orphans.takeLeftover()) {
-      if (inode.linksCount === 0) evict(this, inode);
-      else finishTruncate(this, inode);
+      if (this.#released(inode)) released++;
       this.beginOperation();
-      released++;
     }
     if (released > 0) this.#options.log(`${released} orphan${released > 1 ? 's' : ''} deleted or truncated`);
   }
