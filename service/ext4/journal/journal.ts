@@ -155,7 +155,7 @@ export class Journal implements HandleGate, StoreListener {
     this.#abortErrno = errno;
     this.#store.abort(errno);
     this.#onAbort(errno, during);
-    if (!this.#roundIsActive) this.#releaseWaiters(Errno.EIO);
+    if (!this.#roundIsActive) this.#refuseWaiters();
   }
 
   beforeHandle(): void {
@@ -234,7 +234,7 @@ export class Journal implements HandleGate, StoreListener {
     const steps = this.#closeTransaction();
     if (steps === null) {
       this.#roundIsActive = false;
-      this.#releaseWaiters(Errno.EIO);
+      this.#refuseWaiters();
       return;
     }
     const program = this.#device.run(steps, (errno) => this.#roundEnded(errno));
@@ -276,8 +276,11 @@ export class Journal implements HandleGate, StoreListener {
 
   #roundEnded(errno: number): void {
     const transaction = this.#roundTransaction;
+    const waiters = this.#roundWaiters;
+    // Whoever is called from here on may begin handles, and with them the next round.
     this.#roundIsActive = false;
     this.#roundTransaction = null;
+    this.#roundWaiters = [];
     if (errno !== 0) {
       if (transaction !== null) this.#store.failed();
       this.abort(errno, transaction === null ? 'flushing the device' : 'committing a transaction');
@@ -285,23 +288,18 @@ export class Journal implements HandleGate, StoreListener {
       this.#store.committed(transaction);
       for (const participant of this.#handle.participants) participant.transactionCommitted?.(transaction.sequence);
     }
-    this.#releaseRound(errno === 0 ? 0 : Errno.EIO);
-    if (this.isAborted) this.#releaseWaiters(Errno.EIO);
-    else if (this.#waiters.length > 0 && !this.#roundIsActive) this.#startRound();
+    for (const waiter of waiters) waiter(errno === 0 ? 0 : Errno.EIO);
+    if (this.#roundIsActive) return;
+    if (this.isAborted) this.#refuseWaiters();
+    else if (this.#waiters.length > 0) this.#startRound();
     this.#relieve();
   }
 
-  #releaseRound(errno: number): void {
-    const waiters = this.#roundWaiters;
+  #refuseWaiters(): void {
+    const waiters = [...this.#roundWaiters, ...this.#waiters];
     this.#roundWaiters = [];
-    for (const waiter of waiters) waiter(errno);
-  }
-
-  #releaseWaiters(errno: number): void {
-    this.#releaseRound(errno);
-    const waiters = this.#waiters;
     this.#waiters = [];
-    for (const waiter of waiters) waiter(errno);
+    for (const waiter of waiters) waiter(Errno.EIO);
   }
 
   /** Space runs short: brings blocks home. Those that were changed again have to be committed before. */

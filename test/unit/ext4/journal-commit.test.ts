@@ -107,6 +107,36 @@ describe('a commit', () => {
     expect(block).toEqual(contentOf(1024, 1));
   });
 
+  it('answers everybody though changes go on from within the answers', () => {
+    const rig = rigOn(plain);
+    let sequences = 0;
+    rig.handle.addParticipant({
+      transactionCommitted() {
+        if (sequences++ > 3) return;
+        rig.change(new Map(Array.from({ length: 150 }, (_, index) => [plain.unused + index, sequences])));
+        rig.change(new Map([[plain.unused, 100 + sequences]]));
+      },
+    });
+    rig.change(new Map([[plain.unused, 1]]));
+    const answers = [rig.commit(), rig.commit(), rig.commit()];
+    rig.device.settle();
+    expect(answers.map((answer) => answer.errno)).toEqual([0, 0, 0]);
+    expect(rig.journal.close()).toBe(0);
+    expect(rig.aborts).toEqual([]);
+  });
+
+  it('counts on after the highest transaction number', () => {
+    const bytes = plain.bytes.slice();
+    new DataView(bytes.buffer).setUint32(plain.file.physicalBlock(0) * 1024 + 0x18, 0xfffffffe);
+    const rig = new JournalRig(bytes, plain.file, { checksumVersion: JournalChecksumVersion.V3 });
+    for (let value = 1; value < 6; value++) {
+      rig.change(new Map([[plain.unused, value]]));
+      expect(rig.journal.commitNow()).toBe(0);
+    }
+    expect(replayed(rig, plain, plain.unused)).toEqual(contentOf(1024, 5));
+    judge(rig.device.content);
+  });
+
   it('is refused in the middle of a handle', () => {
     const rig = rigOn(plain);
     atomically(rig.handle, () => expect(() => rig.commit()).toThrow('handle'));
