@@ -79,7 +79,7 @@ export interface Addon {
     ended: (program: number, errno: number) => void,
   ) => RawDevicePrograms;
 
-  // fuse_channel.cc, data_pump.cc, write_pump.cc, fuse_ioctl.cc
+  // fuse_channel.cc, data_pump.cc, write_pump.cc, fuse_notify.cc, fuse_ioctl.cc
   FuseChannel: new (
     fd: number,
     requestBytes: number,
@@ -101,6 +101,8 @@ export interface Addon {
     threads: number,
     onCompleted: () => void,
   ) => RawWritePump;
+  /** Copies `message` and writes it on a thread. `completion` gets 0 or a positive errno, on the main thread. */
+  fuseNotify(fd: number, message: Uint8Array, completion: (errno: number) => void): void;
   fuseIomapGrant(fd: number): number;
   fuseIomapSupport(fd: number): number;
   fuseCloneDevice(fd: number, sessionFd: number): number;

@@ -54,6 +54,13 @@ export function openWritePump(
 }
 
 /**
+ * Sends a notification by a thread: the kernel may first want requests answered. `done` gets 0 or a positive errno.
+ */
+export function notifyKernel(channelFd: number, message: Uint8Array, done: (errno: number) => void): void {
+  addon.fuseNotify(channelFd, message, done);
+}
+
+/**
  * Pre-approves iomap on a fuse descriptor that is not mounted yet. Returns false on kernels and callers that
  * can't (ENOTTY, EOPNOTSUPP, EPERM).
  */

@@ -1,6 +1,6 @@
 import { closeSync, constants } from 'node:fs';
 import { readCoarseClock } from '../native/clock.ts';
-import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
+import { notifyKernel, openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { alignedBuffer, NativeWritableBlockDevice } from '../native/writable-block-device.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import type { Log } from '../shared/log.ts';
@@ -8,9 +8,11 @@ import { bytesOf } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import type { BackingDevice } from './backing-device.ts';
 import { DeviceWriter } from './device-writer.ts';
+import { ErrorBehaviour } from './ext4/error-handling.ts';
 import { AccessTimes } from './ext4/namespace/access-time.ts';
 import { WritableFilesystem } from './ext4/writable-filesystem.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
+import { KernelCache } from './fuse/kernel-cache.ts';
 import { LateReplies } from './fuse/late-replies.ts';
 import { Session } from './fuse/session.ts';
 import { DataPath } from './iomap/data-path.ts';
@@ -20,6 +22,13 @@ import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } f
 
 /** Writes that may be under way at once, and one buffer for the request that is read meanwhile. */
 const REQUEST_BUFFERS = 16 + 1;
+
+/** The values of errors= as the superblock numbers them. */
+const ERROR_BEHAVIOURS = Object.freeze({
+  continue: ErrorBehaviour.CONTINUE,
+  'remount-ro': ErrorBehaviour.REMOUNT_READ_ONLY,
+  panic: ErrorBehaviour.PANIC,
+});
 
 /** All that can fail in setting up a mount that is written fails here, before there is one. */
 export function openWritable(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
@@ -34,6 +43,7 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
     new DataPath(filesystem, reader, options.offsetBytes, READ_BYTES_MAX),
     writer,
     new LateReplies(channel),
+    new KernelCache((message, done) => notifyKernel(fuseFd, message, done)),
     {
       posixAcl: options.acl,
       minixDf: options.minixStatfs,
@@ -80,9 +90,10 @@ function openFilesystem(device: NativeWritableBlockDevice, options: Options, log
     random: Math.random,
     allocate: alignedBuffer,
     report: (error) => log.limitedError(error.message),
+    errorBehaviour: options.errors === null ? null : ERROR_BEHAVIOURS[options.errors],
+    panic: () => process.abort(),
     onAbort: (errno, during) => {
       log.error(`journal aborted, nothing is written any more: ${during}: ${errnoText(errno)}`);
-      if (options.errors === 'panic') process.abort();
     },
   });
 }

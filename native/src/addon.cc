@@ -11,6 +11,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterDeviceProgram(env, exports);
   RegisterFuseChannel(env, exports);
   RegisterFuseIoctl(env, exports);
+  RegisterFuseNotify(env, exports);
   RegisterHardening(env, exports);
   RegisterLoopDevice(env, exports);
   RegisterMemfd(env, exports);

@@ -12,6 +12,7 @@ void RegisterDeviceMaintenance(Napi::Env env, Napi::Object exports);
 void RegisterDeviceProgram(Napi::Env env, Napi::Object exports);
 void RegisterFuseChannel(Napi::Env env, Napi::Object exports);
 void RegisterFuseIoctl(Napi::Env env, Napi::Object exports);
+void RegisterFuseNotify(Napi::Env env, Napi::Object exports);
 void RegisterHardening(Napi::Env env, Napi::Object exports);
 void RegisterLoopDevice(Napi::Env env, Napi::Object exports);
 void RegisterMemfd(Napi::Env env, Napi::Object exports);

@@ -225,6 +225,9 @@ export const IOCTL_IN = Object.freeze({ fh: 0, flags: 8, cmd: 12, arg: 16, in_si
 
 export const IOCTL_OUT = Object.freeze({ result: 0, flags: 4, in_iovs: 8, out_iovs: 12, SIZE: 16 });
 
+/** Notification INVAL_INODE: the kernel writes back and forgets a range of a file. */
+export const NOTIFY_INVAL_INODE_OUT = Object.freeze({ ino: 0, off: 8, len: 16, SIZE: 24 });
+
 /** Bits of the first INIT flag word. */
 export const InitFlag = Object.freeze({
   ASYNC_READ: 2 ** 0,
@@ -281,6 +284,9 @@ export const WriteFlag = Object.freeze({
 export const FsyncFlag = Object.freeze({ DATA_ONLY: 1 });
 
 export const SetxattrFlag = Object.freeze({ ACL_KILL_SGID: 1 });
+
+/** Codes of messages that are no answers. */
+export const NotifyCode = Object.freeze({ INVAL_INODE: 2 });
 
 /** Request codes. Numbers missing here are answered ENOSYS. */
 export const Opcode = Object.freeze({

@@ -1,6 +1,6 @@
-import { putI32ne, putU32ne, putU64neHalves, viewOf } from '../../shared/bytes.ts';
+import { putI32ne, putU32ne, putU64ne, putU64neHalves, viewOf } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
-import { ERRNO_LIMIT, OUT_HEADER, WRITE_OUT } from './abi.ts';
+import { ERRNO_LIMIT, LSEEK_OUT, OUT_HEADER, WRITE_OUT } from './abi.ts';
 import type { Channel } from './channel.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
@@ -26,8 +26,15 @@ export class LateReplies {
 
   /** Success of a WRITE. */
   written(uniqueLow: number, uniqueHigh: number, sizeBytes: number): void {
+    putU64ne(this.#view, OUT_HEADER.SIZE, 0);
     putU32ne(this.#view, OUT_HEADER.SIZE + WRITE_OUT.size, sizeBytes);
     this.#send(uniqueLow, uniqueHigh, Errno.OK, OUT_HEADER.SIZE + WRITE_OUT.SIZE);
+  }
+
+  /** Success of an LSEEK. */
+  position(uniqueLow: number, uniqueHigh: number, offsetBytes: number): void {
+    putU64ne(this.#view, OUT_HEADER.SIZE + LSEEK_OUT.offset, offsetBytes);
+    this.#send(uniqueLow, uniqueHigh, Errno.OK, OUT_HEADER.SIZE + LSEEK_OUT.SIZE);
   }
 
   /** Keeps a reply that is complete but must wait. */

@@ -18,6 +18,8 @@ export interface Operations {
   connected(connection: Connection): void;
   /** Before each of the handlers below. */
   beginRequest(uid: number, gid: number): void;
+  /** A handler has thrown. */
+  failed(error: unknown): void;
   /**
    * No requests are waiting, or others may take their turn: time for what nobody waits for. True when there is
    * more of it.

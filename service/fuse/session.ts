@@ -171,6 +171,7 @@ export class Session {
       this.#operations.beginRequest(request.uid, request.gid);
       return row.handle(this.#operations, request, this.#reply);
     } catch (error) {
+      this.#operations.failed(error);
       return errnoOfThrown(this.#settings.log, `${row.name} on inode ${request.nodeId}`, error);
     }
   }

@@ -62,6 +62,7 @@ export type WritableEngine = Engine &
     | 'commitNow'
     | 'needsCommit'
     | 'abort'
+    | 'noteError'
   >;
 
 /** Moves file data to the device past the page cache. */

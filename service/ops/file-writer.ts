@@ -8,8 +8,8 @@ import type { LateReplies } from '../fuse/late-replies.ts';
 import { DEFERRED } from '../fuse/operations.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
-import { errnoOfThrown, type FailureLog } from '../fuse/thrown-errno.ts';
 import type { DataWriter, WritableEngine } from './engine.ts';
+import type { FailureHandler } from './failure.ts';
 import { inodeOf } from './nodes.ts';
 
 /** Where the payload lies in a request buffer. */
@@ -36,7 +36,7 @@ class WriteUnderWay {
 export interface FileWriterSettings {
   /** O_DIRECT of open(2), as the kernel passes it on. */
   readonly directFlag: number;
-  readonly log: FailureLog;
+  readonly onFailure: FailureHandler;
   /** The data of a kept request is written: its buffer is free. */
   readonly giveBack: (buffer: number) => void;
 }
@@ -183,7 +183,7 @@ export class FileWriter {
       this.#engine.finishWrite(this.#engine.inode(ino), offset, lengthBytes);
       return Errno.OK;
     } catch (error) {
-      return errnoOfThrown(this.#settings.log, `WRITE on inode ${ino}`, error);
+      return this.#settings.onFailure(`WRITE on inode ${ino}`, error);
     }
   }
 

@@ -22,6 +22,9 @@ export class ReadOnlyOperations extends ReadOperations implements Operations {
     this.#engine.beginOperation();
   }
 
+  /** Nothing can be noted in what is only read. */
+  failed(): void {}
+
   afterRequests(): boolean {
     return false;
   }

@@ -6,8 +6,8 @@ import type { LateReplies } from '../fuse/late-replies.ts';
 import { DEFERRED } from '../fuse/operations.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
-import { errnoOfThrown, type FailureLog } from '../fuse/thrown-errno.ts';
 import type { WritableEngine } from './engine.ts';
+import type { FailureHandler } from './failure.ts';
 import { ioctlArgument } from './ioctl-commands.ts';
 
 const FSTRIM_RANGE = Object.freeze({ start: 0, len: 8, minlen: 16, SIZE: 24 });
@@ -17,7 +17,7 @@ const GROUPS_AT_ONCE = 16;
 export interface TrimSettings {
   /** Tells the device that nobody needs the range, in bytes of the file system; calls back with an errno. */
   readonly discard: (offsetBytes: number, lengthBytes: number, done: (errno: number) => void) => void;
-  readonly log: FailureLog;
+  readonly onFailure: FailureHandler;
 }
 
 /** FITRIM: goes over the free space a few groups at a time, while other requests go on. */
@@ -85,7 +85,7 @@ export class TrimRequest {
       this.#isTrimming = true;
       isDone = this.#errno !== Errno.OK || !this.#trimSome();
     } catch (error) {
-      this.#errno = errnoOfThrown(this.#settings.log, 'FITRIM', error);
+      this.#errno = this.#settings.onFailure('FITRIM', error);
       isDone = true;
     }
     this.#isTrimming = false;

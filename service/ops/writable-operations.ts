@@ -3,6 +3,7 @@ import { Errno } from '../../shared/errno.ts';
 import { FsError } from '../ext4/errors.ts';
 import { BATCH_FORGET_IN, FALLOCATE_IN, FORGET_IN, FORGET_ONE, InitFlag, IOCTL_IN, RENAME_IN } from '../fuse/abi.ts';
 import type { Connection } from '../fuse/init.ts';
+import type { KernelCache } from '../fuse/kernel-cache.ts';
 import type { LateReplies } from '../fuse/late-replies.ts';
 import { DEFERRED, type Operations } from '../fuse/operations.ts';
 import type { Reply } from '../fuse/reply.ts';
@@ -11,6 +12,7 @@ import { errnoOfThrown, type FailureLog } from '../fuse/thrown-errno.ts';
 import { RangeCopy } from './copy-range.ts';
 import { Durability, type DurabilitySettings } from './durability.ts';
 import type { DataReader, DataWriter, WritableEngine } from './engine.ts';
+import type { FailureHandler } from './failure.ts';
 import { FileWriter, type FileWriterSettings } from './file-writer.ts';
 import { IoctlCommand } from './ioctl-commands.ts';
 import { changingIoctl, NOT_CHANGING, ROOT_UID } from './ioctl-write.ts';
@@ -19,13 +21,18 @@ import { NodeLifetimes } from './node-lifetimes.ts';
 import { inodeOf } from './nodes.ts';
 import { ReadOperations, type ReadSettings } from './read-operations.ts';
 import { setattr } from './set-attributes.ts';
+import { SparseSeek } from './sparse-seek.ts';
 import { TrimRequest, type TrimSettings } from './trim-request.ts';
 import { removexattr, setxattr } from './xattr-write.ts';
 
 /** Inodes freed before waiting requests get their turn again. */
 const EVICTIONS_AT_ONCE = 16;
 
-export interface WritableSettings extends ReadSettings, DurabilitySettings, FileWriterSettings, TrimSettings {
+export interface WritableSettings
+  extends ReadSettings,
+    DurabilitySettings,
+    Omit<FileWriterSettings, 'onFailure'>,
+    Omit<TrimSettings, 'onFailure'> {
   readonly log: FailureLog;
 }
 
@@ -33,12 +40,16 @@ export interface WritableSettings extends ReadSettings, DurabilitySettings, File
 export class WritableOperations extends ReadOperations implements Operations {
   readonly #engine: WritableEngine;
   readonly #settings: WritableSettings;
+  readonly #onFailure: FailureHandler;
+  readonly #trim: TrimSettings;
   readonly #lifetimes: NodeLifetimes;
   readonly #namespace: Namespace;
   readonly #writer: FileWriter;
   readonly #durability: Durability;
   readonly #copy = new RangeCopy();
   readonly #replies: LateReplies;
+  readonly #sparseSeek: SparseSeek;
+  #kernelGathersWrites = false;
   #xattrsAreExtended = false;
   #isShutDown = false;
 
@@ -47,27 +58,44 @@ export class WritableOperations extends ReadOperations implements Operations {
     reader: DataReader,
     writer: DataWriter,
     replies: LateReplies,
+    cache: KernelCache,
     settings: WritableSettings,
   ) {
     const lifetimes = new NodeLifetimes();
+    const onFailure = (where: string, error: unknown): number => {
+      engine.noteError(error);
+      return errnoOfThrown(settings.log, where, error);
+    };
     super(engine, reader, settings, lifetimes);
     this.#engine = engine;
     this.#settings = settings;
+    this.#onFailure = onFailure;
+    this.#trim = { discard: settings.discard, onFailure };
     this.#replies = replies;
     this.#lifetimes = lifetimes;
     this.#namespace = new Namespace(engine, lifetimes);
-    this.#writer = new FileWriter(engine, writer, replies, settings);
+    this.#writer = new FileWriter(engine, writer, replies, {
+      directFlag: settings.directFlag,
+      giveBack: settings.giveBack,
+      onFailure,
+    });
     this.#durability = new Durability(engine, replies, settings);
+    this.#sparseSeek = new SparseSeek(engine, cache, replies, onFailure);
   }
 
   override connected(connection: Connection): void {
     super.connected(connection);
     this.#xattrsAreExtended = (connection.flags & InitFlag.SETXATTR_EXT) !== 0;
+    this.#kernelGathersWrites = (connection.flags & InitFlag.WRITEBACK_CACHE) !== 0;
   }
 
   beginRequest(uid: number, gid: number): void {
     if (this.#isShutDown) throw new FsError(Errno.EIO, 'the file system was shut down');
     this.#engine.beginRequest(uid, gid);
+  }
+
+  failed(error: unknown): void {
+    this.#engine.noteError(error);
   }
 
   /** Frees inodes that the kernel has forgotten. */
@@ -105,7 +133,7 @@ export class WritableOperations extends ReadOperations implements Operations {
       this.#engine.evict(ino);
     } catch (error) {
       // It stays an orphan, which the next mount will free.
-      errnoOfThrown(this.#settings.log, `freeing inode ${ino}`, error);
+      this.#onFailure(`freeing inode ${ino}`, error);
     }
   }
 
@@ -153,7 +181,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     try {
       this.#engine.touchAccessTime(inodeOf(this.#engine, nodeId));
     } catch (error) {
-      errnoOfThrown(this.#settings.log, `access time of inode ${nodeId}`, error);
+      this.#onFailure(`access time of inode ${nodeId}`, error);
     }
   }
 
@@ -245,7 +273,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     switch (request.u32(IOCTL_IN.cmd)) {
       case IoctlCommand.FITRIM:
         if (request.uid !== ROOT_UID) return Errno.EPERM;
-        return TrimRequest.start(this.#engine, this.#replies, this.#settings, request, reply);
+        return TrimRequest.start(this.#engine, this.#replies, this.#trim, request, reply);
       case IoctlCommand.SHUTDOWN:
         return request.uid === ROOT_UID ? this.#shutDown(reply) : Errno.EPERM;
       default:
@@ -264,6 +292,10 @@ export class WritableOperations extends ReadOperations implements Operations {
     this.#isShutDown = true;
     reply.ioctl(0);
     return errno;
+  }
+
+  override lseek(request: Request, reply: Reply): number {
+    return this.#kernelGathersWrites ? this.#sparseSeek.lseek(request, reply) : super.lseek(request, reply);
   }
 
   fsync(request: Request): number {

@@ -55,6 +55,7 @@ const good: Record<string, unknown[]> = {
   crc32cPortable: [0, bytes, 0, 8],
   FuseChannel: [FD, 65_536, 4096, 0, 1],
   DataPump: [FD, FD, 512, 1, 4096],
+  fuseNotify: [FD, new Uint8Array(16), () => {}],
   readCoarseClock: [new Float64Array(2)],
   WritePump: [FD, FD, 512, 1, () => {}],
 };

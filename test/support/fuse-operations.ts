@@ -25,6 +25,7 @@ export class RecordingLog implements SessionLog {
 export class ScriptedOperations implements Operations {
   connection: Connection | null = null;
   readonly calls: string[] = [];
+  readonly failures: unknown[] = [];
   begun = 0;
   destroyed = 0;
   handler: Handler = () => Errno.OK;
@@ -39,6 +40,10 @@ export class ScriptedOperations implements Operations {
 
   beginRequest(): void {
     this.begun++;
+  }
+
+  failed(error: unknown): void {
+    this.failures.push(error);
   }
 
   afterRequests(): boolean {

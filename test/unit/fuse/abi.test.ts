@@ -149,6 +149,96 @@ const LAYOUTS: Record<string, readonly (readonly [string, number])[]> = {
     ['mask', 4],
     ['_padding', 4],
   ],
+  FORGET_IN: [['nlookup', 8]],
+  BATCH_FORGET_IN: [
+    ['count', 4],
+    ['_dummy', 4],
+  ],
+  FORGET_ONE: [
+    ['nodeid', 8],
+    ['nlookup', 8],
+  ],
+  SETATTR_IN: [
+    ['valid', 4],
+    ['_padding', 4],
+    ['fh', 8],
+    ['size', 8],
+    ['lock_owner', 8],
+    ['atime', 8],
+    ['mtime', 8],
+    ['ctime', 8],
+    ['atimensec', 4],
+    ['mtimensec', 4],
+    ['ctimensec', 4],
+    ['mode', 4],
+    ['_unused4', 4],
+    ['uid', 4],
+    ['gid', 4],
+    ['_unused5', 4],
+  ],
+  MKNOD_IN: [
+    ['mode', 4],
+    ['rdev', 4],
+    ['umask', 4],
+    ['_padding', 4],
+  ],
+  MKDIR_IN: [
+    ['mode', 4],
+    ['umask', 4],
+  ],
+  RENAME_IN: [['newdir', 8]],
+  RENAME2_IN: [
+    ['newdir', 8],
+    ['flags', 4],
+    ['_padding', 4],
+  ],
+  LINK_IN: [['oldnodeid', 8]],
+  CREATE_IN: [
+    ['flags', 4],
+    ['mode', 4],
+    ['umask', 4],
+    ['open_flags', 4],
+  ],
+  WRITE_IN: [
+    ['fh', 8],
+    ['offset', 8],
+    ['size', 4],
+    ['write_flags', 4],
+    ['lock_owner', 8],
+    ['flags', 4],
+    ['_padding', 4],
+  ],
+  WRITE_OUT: [
+    ['size', 4],
+    ['_padding', 4],
+  ],
+  FSYNC_IN: [
+    ['fh', 8],
+    ['fsync_flags', 4],
+    ['_padding', 4],
+  ],
+  FALLOCATE_IN: [
+    ['fh', 8],
+    ['offset', 8],
+    ['length', 8],
+    ['mode', 4],
+    ['_padding', 4],
+  ],
+  COPY_FILE_RANGE_IN: [
+    ['fh_in', 8],
+    ['off_in', 8],
+    ['nodeid_out', 8],
+    ['fh_out', 8],
+    ['off_out', 8],
+    ['len', 8],
+    ['flags', 8],
+  ],
+  COPY_FILE_RANGE_OUT: [['bytes_copied', 8]],
+  NOTIFY_INVAL_INODE_OUT: [
+    ['ino', 8],
+    ['off', 8],
+    ['len', 8],
+  ],
   LSEEK_IN: [
     ['fh', 8],
     ['offset', 8],
@@ -194,6 +284,10 @@ describe('the offset tables of the FUSE structures', () => {
 
   it('INIT has grown from 16 to 64 bytes', () => {
     expect(abi.INIT_IN).toEqual({ major: 0, minor: 4, max_readahead: 8, flags: 12, SIZE: 16 });
+  });
+
+  it('SETXATTR has grown from 8 to 16 bytes', () => {
+    expect(abi.SETXATTR_IN).toEqual({ size: 0, flags: 4, setxattr_flags: 8, SIZE_COMPAT: 8, SIZE: 16 });
   });
 
   it('directory entries put the name after 24 bytes, and after an entry of 128 with attributes', () => {
