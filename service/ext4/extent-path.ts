@@ -1,17 +1,8 @@
-import { u16le } from '../../shared/bytes.ts';
 import type { CachedBlock } from './buffer-cache.ts';
 import { lenOf, nodeEntries, slotAt, touchNode } from './extent-node.ts';
 import { checkRoot, corruptNode, lastEntryUpTo, openNode } from './extent-tree.ts';
 import type { Inode } from './inode.ts';
-import {
-  EXTENT_HEADER,
-  EXTENT_LBLK_END,
-  entryLblk,
-  extentPblk,
-  extentRawLen,
-  indexLeaf,
-  putEntryLblk,
-} from './layout/extent.ts';
+import { EXTENT_LBLK_END, entryLblk, extentPblk, extentRawLen, indexLeaf, putEntryLblk } from './layout/extent.ts';
 import { INODE } from './layout/inode.ts';
 import type { WriteContext } from './write-context.ts';
 
@@ -82,11 +73,6 @@ export class ExtentPath {
 
   entries(level: number): number {
     return nodeEntries(this.#nodes[level].view, this.#at[level]);
-  }
-
-  /** Entries that the node has room for. */
-  capacity(level: number): number {
-    return u16le(this.#nodes[level].view, this.#at[level] + EXTENT_HEADER.eh_max);
   }
 
   slot(level: number, index: number): number {

@@ -33,8 +33,8 @@ const LeafOutcome = Object.freeze({
 
 /**
  * Takes file blocks [from, end) out of the tree and gives their blocks back, from the end backwards, as much as
- * the open handle should do, at least one extent. Returns true when all is done. `isMetadata`: the blocks were changed through the
- * journal (directories and the like).
+ * the open handle should do, at least one extent. Returns true when all is done. `isMetadata`: the blocks were
+ * changed through the journal (directories and the like).
  */
 export function removeExtents(
   ctx: WriteContext,

@@ -1,6 +1,7 @@
 /**
  * Large writes of whole blocks, which native threads carry out past the page cache: `planWrite` says where the data
- * goes, and when it is there `finishWrite` makes it part of the file. A crash between the two leaves the file as it was.
+ * goes, and when it is there `finishWrite` makes it part of the file. A crash between the two leaves the file as it
+ * was.
  */
 import { requirePossibleSize, setFileSize } from './file-size.ts';
 import { touchWritten } from './file-times.ts';
