@@ -4,7 +4,7 @@ import type { WritableBlockDevice } from './block-device.ts';
 import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { ErrorHandling } from './error-handling.ts';
-import { CorruptionError, DeviceError, IncompatibleError, SpaceAwaitsCommit } from './errors.ts';
+import { CorruptionError, DeviceError, IncompatibleError } from './errors.ts';
 import { fallocate } from './fallocate.ts';
 import { writeObstacles } from './features.ts';
 import { writeSmall } from './file-write.ts';
@@ -32,6 +32,7 @@ import { touchChange } from './namespace/times.ts';
 import { removeDirectory, unlink } from './namespace/unlink.ts';
 import { OrphanRegistry } from './orphans.ts';
 import { finishWrite, planWrite, type WritePlan } from './planned-write.ts';
+import { SpaceAwaiting } from './space-awaiting.ts';
 import { hasInternalJournal, readSuperblock } from './superblock.ts';
 import { noteMount, noteUnmount, setLabel } from './superblock-write.ts';
 import { finishTruncate } from './truncate.ts';
@@ -65,10 +66,9 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   readonly #options: WriteOptions;
   readonly #journal: Journal;
   readonly #errors: ErrorHandling;
+  readonly #space: SpaceAwaiting;
   readonly #stateAtMount: number;
   #committedTransaction = 0;
-  /** Discards under way. */
-  readonly #discards = new Set<number>();
 
   /**
    * Recovers the journal where it must be, marks the file system as being written and frees what an earlier mount
@@ -137,6 +137,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
     this.inodes.becomeWritable(this);
     this.#journal = this.#openJournal();
+    this.#space = new SpaceAwaiting(device, () => this.commitNow());
     this.#errors = new ErrorHandling(this, this.#journal, {
       behaviour: options.errorBehaviour ?? superblock.errorBehaviour,
       panic: options.panic,
@@ -208,33 +209,33 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     rdevMinor: number,
   ): Inode {
     const node = { mode, umask, rdevMajor, rdevMinor };
-    return this.#withSpace(() => createNode(this, dir, { bytes: name, start, end }, node));
+    return this.#space.retry(() => createNode(this, dir, { bytes: name, start, end }, node));
   }
 
   makeDirectory(dir: Inode, name: Uint8Array, start: number, end: number, mode: number, umask: number): Inode {
-    return this.#withSpace(() => makeDirectory(this, dir, { bytes: name, start, end }, mode, umask));
+    return this.#space.retry(() => makeDirectory(this, dir, { bytes: name, start, end }, mode, umask));
   }
 
   makeSymlink(dir: Inode, name: Uint8Array, start: number, end: number, target: Uint8Array): Inode {
-    return this.#withSpace(() => makeSymlink(this, dir, { bytes: name, start, end }, target));
+    return this.#space.retry(() => makeSymlink(this, dir, { bytes: name, start, end }, target));
   }
 
   /** A file without a name (O_TMPFILE): an orphan until it is linked. */
   makeTemporary(dir: Inode, mode: number, umask: number): Inode {
-    return this.#withSpace(() => makeTemporary(this, dir, mode, umask));
+    return this.#space.retry(() => makeTemporary(this, dir, mode, umask));
   }
 
   link(inode: Inode, dir: Inode, name: Uint8Array, start: number, end: number): void {
-    this.#withSpace(() => link(this, inode, dir, { bytes: name, start, end }));
+    this.#space.retry(() => link(this, inode, dir, { bytes: name, start, end }));
   }
 
   /** Returns the inode that lost its name; without names left it is an orphan, to be evicted when nobody uses it. */
   unlink(dir: Inode, name: Uint8Array, start: number, end: number): Inode {
-    return this.#withSpace(() => unlink(this, dir, { bytes: name, start, end }));
+    return this.#space.retry(() => unlink(this, dir, { bytes: name, start, end }));
   }
 
   removeDirectory(dir: Inode, name: Uint8Array, start: number, end: number): Inode {
-    return this.#withSpace(() => removeDirectory(this, dir, { bytes: name, start, end }));
+    return this.#space.retry(() => removeDirectory(this, dir, { bytes: name, start, end }));
   }
 
   /** `flags` as in renameat2(2). Returns the inode that lost the new name, null when there was none. */
@@ -251,22 +252,22 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   ): Inode | null {
     const from = { dir: fromDir, name: { bytes: fromName, start: fromStart, end: fromEnd } };
     const to = { dir: toDir, name: { bytes: toName, start: toStart, end: toEnd } };
-    return this.#withSpace(() => rename(this, from, to, flags));
+    return this.#space.retry(() => rename(this, from, to, flags));
   }
 
   /** Nobody uses the inode any more: when it has no names either, it goes. */
   evict(ino: number): void {
     this.blocks.discardReservation(ino);
-    if (this.orphans.has(ino)) this.#withSpace(() => evict(this, this.inode(ino)));
+    if (this.orphans.has(ino)) this.#space.retry(() => evict(this, this.inode(ino)));
   }
 
   setAttributes(inode: Inode, change: AttributeChange): void {
-    this.#withSpace(() => setAttributes(this, inode, change));
+    this.#space.retry(() => setAttributes(this, inode, change));
   }
 
   setXattr(inode: Inode, name: Uint8Array, value: Uint8Array, flags: number): void {
     requireChangeable(inode);
-    this.#withSpace(() =>
+    this.#space.retry(() =>
       atomically(this.handle, () => {
         touchChange(this, inode);
         setXattr(this, inode, name, value, flags);
@@ -276,7 +277,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   removeXattr(inode: Inode, name: Uint8Array): void {
     requireChangeable(inode);
-    this.#withSpace(() =>
+    this.#space.retry(() =>
       atomically(this.handle, () => {
         touchChange(this, inode);
         removeXattr(this, inode, name);
@@ -285,15 +286,15 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   }
 
   setFlags(inode: Inode, flags: number): void {
-    this.#withSpace(() => setFlags(this, inode, flags));
+    this.#space.retry(() => setFlags(this, inode, flags));
   }
 
   setProject(inode: Inode, projectId: number): void {
-    this.#withSpace(() => setProject(this, inode, projectId));
+    this.#space.retry(() => setProject(this, inode, projectId));
   }
 
   setGeneration(inode: Inode, generation: number): void {
-    this.#withSpace(() => setGeneration(this, inode, generation));
+    this.#space.retry(() => setGeneration(this, inode, generation));
   }
 
   /** The volume's label, at most 16 bytes. */
@@ -303,21 +304,21 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   /** Returns how many bytes were written: fewer than given when space ran out on the way. */
   writeSmall(inode: Inode, offset: number, bytes: Uint8Array): number {
-    return this.#withSpace(() => writeSmall(this, inode, offset, bytes));
+    return this.#space.retry(() => writeSmall(this, inode, offset, bytes));
   }
 
   planWrite(inode: Inode, offset: number, length: number, plan: WritePlan): void {
-    this.#withSpace(() => planWrite(this, inode, offset, length, plan));
+    this.#space.retry(() => planWrite(this, inode, offset, length, plan));
   }
 
   finishWrite(inode: Inode, offset: number, length: number): void {
-    this.#withSpace(() => finishWrite(this, inode, offset, length));
+    this.#space.retry(() => finishWrite(this, inode, offset, length));
   }
 
   /** `mode` as in fallocate(2). */
   fallocate(inode: Inode, mode: number, offset: number, length: number): void {
     requireChangeable(inode);
-    this.#withSpace(() => fallocate(this, inode, mode, offset, length));
+    this.#space.retry(() => fallocate(this, inode, mode, offset, length));
   }
 
   /** The inode's content was read. */
@@ -363,27 +364,9 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     return errno === 0 ? this.#noteUnmount() : errno;
   }
 
-  /** Space may be there after a commit: then the operation is tried again, once. */
-  #withSpace<T>(operation: () => T): T {
-    try {
-      return operation();
-    } catch (error) {
-      if (!(error instanceof SpaceAwaitsCommit) || this.commitNow() !== 0) throw error;
-      for (const program of this.#discards) this.device.wait(program);
-      return operation();
-    }
-  }
-
   #discard(pblk: number, lenBlocks: number): boolean {
     const { blockSize } = this;
-    let isDone = false;
-    let program = 0;
-    program = this.device.discard(pblk * blockSize, lenBlocks * blockSize, () => {
-      isDone = true;
-      this.#discards.delete(program);
-      this.blocks.discarded(pblk, lenBlocks);
-    });
-    if (!isDone) this.#discards.add(program);
+    this.#space.discard(pblk * blockSize, lenBlocks * blockSize, () => this.blocks.discarded(pblk, lenBlocks));
     return true;
   }
 
