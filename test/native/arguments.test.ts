@@ -58,6 +58,8 @@ const good: Record<string, unknown[]> = {
   fuseNotify: [FD, new Uint8Array(16), () => {}],
   readCoarseClock: [new Float64Array(2)],
   WritePump: [FD, FD, 512, 1, () => {}],
+  // It duplicates the descriptor, which must be open: standard input is.
+  DevicePrograms: [0, -1, 1, 1, () => {}],
 };
 const WITHOUT_ARGUMENTS = ['socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
 /** Not callable here even with good arguments: they would change this process. */
