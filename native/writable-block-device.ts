@@ -26,21 +26,29 @@ interface PendingProgram {
 export class NativeWritableBlockDevice extends NativeBlockDevice {
   readonly #fd: number;
   readonly #startBytes: number;
+  readonly #directFd: number;
   readonly #programs: RawDevicePrograms;
   readonly #pending = new Map<number, PendingProgram>();
 
   /**
    * `directFd` is the same device opened with O_DIRECT, or -1: programs then write through the page cache. Only its
-   * aligned writes go past the cache. It may be closed afterwards.
+   * aligned writes go past the cache. Must stay open as long as this.
    */
   constructor(fd: number, startBytes: number, directFd: number) {
     super(fd, startBytes);
     this.#fd = fd;
     this.#startBytes = startBytes;
+    this.#directFd = directFd;
     const alignment = directFd === -1 ? 1 : directIoAlignment(directFd);
     this.#programs = new addon.DevicePrograms(fd, directFd, alignment, THREADS, (program, errno) => {
       this.#ended(program, errno);
     });
+  }
+
+  /** Past the page cache where that is possible. `into` comes from `alignedBuffer`. Returns 0 or a positive errno. */
+  readUncached(offsetBytes: number, into: Uint8Array): number {
+    const fd = this.#directFd === -1 ? this.#fd : this.#directFd;
+    return 0 - addon.readAt(fd, this.#startBytes + offsetBytes, into);
   }
 
   write(offsetBytes: number, from: Uint8Array): number {

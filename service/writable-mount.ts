@@ -11,11 +11,13 @@ import { DeviceWriter } from './device-writer.ts';
 import { ErrorBehaviour } from './ext4/error-handling.ts';
 import { AccessTimes } from './ext4/namespace/access-time.ts';
 import { WritableFilesystem } from './ext4/writable-filesystem.ts';
+import type { WriteOptions } from './ext4/write-options.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
 import { KernelCache } from './fuse/kernel-cache.ts';
 import { LateReplies } from './fuse/late-replies.ts';
 import { Session } from './fuse/session.ts';
 import { DataPath } from './iomap/data-path.ts';
+import { MultiMount } from './multi-mount.ts';
 import { WritableOperations } from './ops/writable-operations.ts';
 import type { Options } from './options.ts';
 import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } from './served-filesystem.ts';
@@ -34,7 +36,9 @@ const ERROR_BEHAVIOURS = Object.freeze({
 export function openWritable(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
   const isDirect = backing.dataAlignmentBytes > 1;
   const device = new NativeWritableBlockDevice(backing.metadataFd, options.offsetBytes, isDirect ? backing.dataFd : -1);
-  const filesystem = openFilesystem(device, options, log);
+  const multiMount = MultiMount.acquire(device, options, log);
+  const filesystem = openFilesystem(device, multiMount, options, log);
+  multiMount?.keep(filesystem, log);
   const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS, REQUEST_BUFFERS);
   const reader = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const writer = new DeviceWriter(fuseFd, backing, options.offsetBytes, DATA_THREADS, () => operations.finishWrites());
@@ -65,6 +69,7 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
     clearInterval(timer);
     operations.finish();
     const errno = filesystem.close();
+    multiMount?.release();
     reader.close();
     writer.close();
     channel.close();
@@ -75,9 +80,24 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
   return { isWritable: true, filesystem, fuse, finish };
 }
 
-function openFilesystem(device: NativeWritableBlockDevice, options: Options, log: Log): WritableFilesystem {
-  return WritableFilesystem.openForWriting(device, {
+function openFilesystem(
+  device: NativeWritableBlockDevice,
+  multiMount: MultiMount | null,
+  options: Options,
+  log: Log,
+): WritableFilesystem {
+  try {
+    return WritableFilesystem.openForWriting(device, writeOptions(options, multiMount !== null, log));
+  } catch (error) {
+    multiMount?.release();
+    throw error;
+  }
+}
+
+function writeOptions(options: Options, isMultiMountProtected: boolean, log: Log): WriteOptions {
+  return {
     ...openOptions(options, log),
+    isMultiMountProtected,
     posixAcl: options.acl,
     accessTimes: accessTimesOf(options),
     groupOfParent: options.groupOfParent,
@@ -95,7 +115,7 @@ function openFilesystem(device: NativeWritableBlockDevice, options: Options, log
     onAbort: (errno, during) => {
       log.error(`journal aborted, nothing is written any more: ${during}: ${errnoText(errno)}`);
     },
-  });
+  };
 }
 
 function accessTimesOf(options: Options): { files: number; directories: number } {

@@ -90,9 +90,10 @@ const reasons: Readonly<Record<string, string>> = Object.freeze({
 
 /**
  * Why the file system can't be mounted for writing, one sentence each; empty when it can. To be asked again after
- * the journal was replayed, which may bring in another superblock.
+ * the journal was replayed, which may bring in another superblock. `isMultiMountProtected`: the right that the mmp
+ * feature asks for is held.
  */
-export function writeObstacles(superblock: Superblock): string[] {
+export function writeObstacles(superblock: Superblock, isMultiMountProtected: boolean): string[] {
   const obstacles = readOnlyFeatures(superblock).map((name) => {
     const reason = reasons[name];
     return `feature ${name}${reason === undefined ? ' is not supported for writing' : `: ${reason}`}`;
@@ -102,7 +103,9 @@ export function writeObstacles(superblock: Superblock): string[] {
   if (superblock.hasCompat(Compat.HAS_JOURNAL) && superblock.journalInode === 0) {
     obstacles.push('the journal is on another device');
   }
-  if (superblock.hasIncompat(Incompat.MMP)) obstacles.push('feature mmp: other systems can not be kept out');
+  if (superblock.hasIncompat(Incompat.MMP) && !isMultiMountProtected) {
+    obstacles.push('feature mmp: other systems can not be kept out');
+  }
   if ((superblock.state & SuperblockState.ERROR) !== 0) obstacles.push('errors detected; running e2fsck is required');
   return obstacles;
 }

@@ -40,8 +40,8 @@ import type { Caller, Timestamp, WriteContext } from './write-context.ts';
 import type { WriteOptions } from './write-options.ts';
 import { removeXattr, setXattr } from './xattr-write.ts';
 
-function requireWritable(superblock: Superblock): void {
-  const obstacles = writeObstacles(superblock);
+function requireWritable(superblock: Superblock, { isMultiMountProtected }: WriteOptions): void {
+  const obstacles = writeObstacles(superblock, isMultiMountProtected);
   if (obstacles.length > 0) throw new IncompatibleError(`can't be mounted for writing: ${obstacles.join('; ')}`);
 }
 
@@ -89,7 +89,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   static #recovered(device: WritableBlockDevice, options: WriteOptions): Superblock {
     const superblockOffsetBytes = superblockOffset(options.superblockKiB);
     const superblock = readSuperblock(device, superblockOffsetBytes, options.crc32c);
-    requireWritable(superblock);
+    requireWritable(superblock, options);
     if (!hasInternalJournal(superblock)) return superblock;
     const cache = new BufferCache(device, superblock.blockSizeBytes, options.cacheBytes);
     const journal = Filesystem.journalOf(device, superblock, cache, options);
@@ -97,7 +97,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     const { crc32c } = options;
     replayJournal({ device, superblock, superblockOffsetBytes, crc32c, journal, clearNeedsRecovery: false });
     const recovered = readSuperblock(device, superblockOffsetBytes, crc32c);
-    requireWritable(recovered);
+    requireWritable(recovered, options);
     return recovered;
   }
 

@@ -11,6 +11,8 @@ export interface WriteOptions extends OpenOptions {
   /** Who may use the reserved blocks besides root; null: as the superblock says. */
   readonly reservedUid: number | null;
   readonly reservedGid: number | null;
+  /** The right to write that the mmp feature asks for is held (see mmp.ts). */
+  readonly isMultiMountProtected: boolean;
   readonly barrier: boolean;
   /** Discard freed blocks once it is certain that they are free. */
   readonly discard: boolean;

@@ -38,6 +38,7 @@ export function openWritable(device: WritableBlockDevice, options: Partial<Write
     groupOfParent: false,
     reservedUid: null,
     reservedGid: null,
+    isMultiMountProtected: false,
     barrier: true,
     discard: false,
     mountPoint: null,

@@ -155,7 +155,7 @@ describe('the record of errors', () => {
 describe('writing', () => {
   const obstacles = (args: readonly string[], commands: readonly string[] = []): string[] => {
     const path = directory.make(32 * MIB, args, commands);
-    return writeObstacles(openImage(path).superblock);
+    return writeObstacles(openImage(path).superblock, false);
   };
 
   it('has nothing in its way on ordinary file systems', () => {
@@ -185,7 +185,7 @@ describe('writing', () => {
       view.setUint32(0x64, view.getUint32(0x64, true) | 0x4000000, true);
     });
     writeFileSync(path, bytes);
-    expect(writeObstacles(openImage(path).superblock)).toEqual([
+    expect(writeObstacles(openImage(path).superblock, false)).toEqual([
       'feature FEATURE_R26 is not supported for writing',
       'revision 2 is not known',
       'the file system was made for GNU/Hurd',
