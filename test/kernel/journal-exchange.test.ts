@@ -1,15 +1,20 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { crc32c } from '../../native/crc32c.ts';
+import { alignedBuffer, NativeWritableBlockDevice } from '../../native/writable-block-device.ts';
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
+import { BufferCache } from '../../service/ext4/buffer-cache.ts';
+import { atomically } from '../../service/ext4/journal/atomically.ts';
+import { Handle } from '../../service/ext4/journal/handle.ts';
+import { Journal } from '../../service/ext4/journal/journal.ts';
 import { JournalChecksumVersion } from '../../service/ext4/journal/journal-superblock-image.ts';
 import { recoverInMemory } from '../../service/ext4/journal/recovery.ts';
 import { replayJournal } from '../../service/ext4/journal/replay.ts';
 import { Superblock } from '../../service/ext4/layout/superblock.ts';
 import { e2fsck } from '../support/e2fsprogs.ts';
 import { journalFileOf } from '../support/journal-replay.ts';
-import { JournalRig, setNeedsRecovery } from '../support/journal-rig.ts';
+import { contentOf, JournalRig, setNeedsRecovery } from '../support/journal-rig.ts';
 import { kernelMount, makeImage } from '../support/kernel-image.ts';
 import { run, TestRoom } from '../support/test-room.ts';
 
@@ -168,3 +173,67 @@ describe.each(cases.filter(({ checksumVersion }) => checksumVersion === V3 || ch
     });
   },
 );
+
+describe.each([1024, 4096])('a journal on a real device with blocks of %i bytes', (blockSize) => {
+  test('commits in threads while changes go on, and the kernel replays what was left behind', async () => {
+    const journalMib = blockSize / 1024;
+    const recipe = { sizeBytes: 32 * MIB, mkfs: ['-b', String(blockSize), '-J', `size=${journalMib}`] };
+    const image = makeImage(room, `threads-${blockSize}`, recipe);
+    const bytes = new Uint8Array(readFileSync(image));
+    setNeedsRecovery(bytes);
+    writeFileSync(image, bytes);
+    const file = journalFileOf(image);
+    const { blocksCount } = superblockOf(bytes);
+    const first = blocksCount - PLAY_BLOCKS;
+    const directFd = openSync(image, constants.O_RDWR | constants.O_DIRECT);
+    const device = new NativeWritableBlockDevice(openSync(image, constants.O_RDWR), 0, directFd);
+    closeSync(directFd);
+    const cache = new BufferCache(device, blockSize, 2 ** 22);
+    const handle = new Handle(cache);
+    const aborts: string[] = [];
+    const journal = Journal.withLog(
+      {
+        device,
+        cache,
+        handle,
+        seal: () => {},
+        allocate: alignedBuffer,
+        barrier: true,
+        heldBlocksLimit: 300,
+        onAbort: (errno, during) => aborts.push(`${errno} ${during}`),
+      },
+      { file, fsBlocksCount: blocksCount, crc32c, is64bit: true, checksumVersion: V3, now: { sec: 1, nsec: 1 } },
+    );
+    const committed = (): Promise<number> => new Promise((done) => journal.commit(done));
+    const change = (value: number): void => {
+      atomically(handle, () => {
+        for (let index = 0; index < 50; index++) {
+          const block = cache.get(first + ((value * 17 + index) % PLAY_BLOCKS));
+          handle.modify(block);
+          block.bytes.set(contentOf(blockSize, value % 300));
+        }
+      });
+      cache.beginOperation();
+    };
+    for (let value = 0; value < 120; value++) {
+      change(value);
+      const answers = [committed(), committed()];
+      change(value + 1000);
+      if (value % 3 === 0) expect(await Promise.all(answers)).toEqual([0, 0]);
+    }
+    expect(await committed()).toBe(0);
+    expect(aborts).toEqual([]);
+    const leftBehind = `${image}.left`;
+    copyFileSync(image, leftBehind);
+    expect(journal.close()).toBe(0);
+    device.close();
+    run('umount', [kernelMount(room, leftBehind, 'rw')]);
+    e2fsck(leftBehind, '-fn');
+    const home = new Uint8Array(readFileSync(image)).subarray(first * blockSize);
+    const replayed = new Uint8Array(readFileSync(leftBehind)).subarray(first * blockSize);
+    expect(Buffer.compare(home, replayed)).toBe(0);
+    expect(home.subarray(((1119 * 17) % PLAY_BLOCKS) * blockSize).subarray(0, blockSize)).toEqual(
+      contentOf(blockSize, 1119 % 300),
+    );
+  });
+});
