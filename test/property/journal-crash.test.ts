@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../../native/crc32c.ts';
+import { FsError } from '../../service/ext4/errors.ts';
 import { atomically } from '../../service/ext4/journal/atomically.ts';
 import { type JournalFile, recoverInMemory } from '../../service/ext4/journal/recovery.ts';
 import { ImageDirectory, imageBytes } from '../support/ext4-image.ts';
@@ -74,6 +75,9 @@ class Workload {
   readonly states: ReadonlyMap<number, number>[] = [new Map()];
   readonly acknowledgements: Acknowledgement[] = [];
   readonly dataWrites = new Map<number, DataWrite[]>();
+  /** Commits that have not been answered, and those that were answered with an error. */
+  waiting = 0;
+  refused = 0;
   readonly #live = new Map<number, number>();
   readonly #isData = new Set<number>();
   #freedNow: number[] = [];
@@ -155,7 +159,7 @@ class Workload {
     const bytes = contentOf(BLOCK, value);
     if (asData) {
       this.#isData.add(index);
-      this.rig.device.write((UNUSED + index) * BLOCK, bytes);
+      if (this.rig.device.write((UNUSED + index) * BLOCK, bytes) !== 0) return;
       const writes = this.dataWrites.get(index) ?? [];
       writes.push({ value, event: this.rig.device.events.length });
       this.dataWrites.set(index, writes);
@@ -171,9 +175,11 @@ class Workload {
     const { handle, journal, device } = this.rig;
     const sequence = handle.running.isEmpty ? handle.running.sequence - 1 : handle.running.sequence;
     const dataWrites = new Map(Array.from(this.dataWrites, ([index, writes]) => [index, writes.length - 1]));
+    this.waiting++;
     journal.commit((errno) => {
-      if (errno !== 0) throw new Error(`commit: errno ${errno}`);
-      this.acknowledgements.push({ event: device.events.length, sequence, dataWrites });
+      this.waiting--;
+      if (errno !== 0) this.refused++;
+      else this.acknowledgements.push({ event: device.events.length, sequence, dataWrites });
     });
   }
 }
@@ -221,7 +227,7 @@ describe.each([0, 1, 2, 3])('a journal with checksums of version %i', (checksumV
         const workload = new Workload(checksumVersion);
         for (const each of operations) workload.run(each);
         const { device, aborts } = workload.rig;
-        expect(aborts).toEqual([]);
+        expect([aborts, workload.refused]).toEqual([[], 0]);
         const choices = [NO_SECTORS, ALL_SECTORS, someSectors(seed), someSectors(seed + 1)];
         const stride = 1 + Math.floor(device.events.length / 100);
         for (let upTo = seed % stride; upTo <= device.events.length; upTo += stride) {
@@ -241,5 +247,39 @@ describe.each([0, 1, 2, 3])('a journal with checksums of version %i', (checksumV
     );
     expect(states).toBeGreaterThan(300);
     expect(wraps).toBeGreaterThan(0);
+  });
+});
+
+describe('a device that fails', () => {
+  it('at any write or flush, once or for ever, costs nothing that was promised, and everybody gets an answer', () => {
+    let aborted = 0;
+    const faults = fc.record({ at: fc.nat(120), forEver: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(operation, { minLength: 20, maxLength: 60 }), faults, (operations, { at, forEver }) => {
+        const workload = new Workload(3);
+        const { rig } = workload;
+        let changes = 0;
+        rig.device.fault = ({ kind }) => {
+          const index = kind === 'read' ? -1 : changes++;
+          return index === at || (forEver && index > at) ? 5 : 0;
+        };
+        try {
+          for (const each of operations) workload.run(each);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FsError);
+        }
+        rig.device.settle();
+        const closed = rig.journal.close();
+        expect(workload.waiting).toBe(0);
+        expect(closed !== 0).toBe(rig.journal.isAborted);
+        expect(rig.aborts.length).toBe(rig.journal.isAborted ? 1 : 0);
+        aborted += rig.aborts.length;
+        for (const choose of [NO_SECTORS, ALL_SECTORS]) {
+          expect(judge(workload, rig.device.events.length, choose, false)).toBeNull();
+        }
+      }),
+      { numRuns: 150, endOnFailure: true },
+    );
+    expect(aborted).toBeGreaterThan(20);
   });
 });
