@@ -5,8 +5,10 @@ import { lookup } from '../directory.ts';
 import { addEntry, initDirectory } from '../directory-write.ts';
 import { fileTypeOfMode } from '../entry-file-type.ts';
 import { FsError } from '../errors.ts';
+import { inlineCapacityBytes, writeInlineData } from '../inline-data-write.ts';
 import type { Inode } from '../inode.ts';
 import { atomically } from '../journal/atomically.ts';
+import { Incompat } from '../layout/features.ts';
 import { FileType } from '../layout/inode.ts';
 import { initMapping } from '../map-write.ts';
 import { writeSymlink } from '../symlink-write.ts';
@@ -15,6 +17,8 @@ import { addSubdirectoryLink, requireRoomForSubdirectory } from './link-count.ts
 import { type Name, requireName } from './name.ts';
 import { requireMutable } from './protection.ts';
 import { touchContent } from './times.ts';
+
+const NO_DATA = new Uint8Array(0);
 
 /** What a new inode is to be. */
 export interface NewNode {
@@ -89,8 +93,15 @@ function newInode(ctx: WriteContext, dir: Inode, node: NewNode): Inode {
   inode.mode = inheritAcls(ctx, dir, inode, inode.mode, node.umask);
   inode.rdevMajor = node.rdevMajor;
   inode.rdevMinor = node.rdevMinor;
-  if (inode.isRegular) initMapping(ctx, inode);
+  if (inode.isRegular) prepareForData(ctx, inode);
   return inode;
+}
+
+/** A new file's data stays in the inode while it fits, where the file system has that. */
+function prepareForData(ctx: WriteContext, inode: Inode): void {
+  const isInline = ctx.superblock.hasIncompat(Incompat.INLINE_DATA) && inlineCapacityBytes(ctx, inode) > 0;
+  if (isInline) writeInlineData(ctx, inode, NO_DATA);
+  else initMapping(ctx, inode);
 }
 
 function enterName(ctx: WriteContext, dir: Inode, name: Name, inode: Inode): void {
