@@ -1,9 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { dropCaches } from './contenders.ts';
 import { BIG_FILE_MIB, LARGE_DIRECTORY_FILES, SMALL_DIRECTORY_FILES } from './image.ts';
+import type { Unit } from './results.ts';
 
-/** What a number means, so that ratios can be read the right way round. */
-export type Unit = 'us' | 's' | 'ms' | 'MiB' | 'MiB/s' | 'entries/s' | 'IOPS';
 export interface Measure {
   readonly name: string;
   readonly unit: Unit;
