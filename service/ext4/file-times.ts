@@ -6,6 +6,7 @@ import type { WriteContext } from './write-context.ts';
  * a commit only when it must.
  */
 export function touchWritten(ctx: WriteContext, inode: Inode): void {
+  if (ctx.caller.tellsFileTimes === true) return;
   ctx.inodes.modifyTimes(inode);
   inode.mtimeSec = ctx.now.sec;
   inode.mtimeNsec = ctx.now.nsec;

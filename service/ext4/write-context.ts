@@ -15,6 +15,11 @@ export interface Timestamp {
 export interface Caller {
   uid: number;
   gid: number;
+  /**
+   * Callers keep mtime and ctime of regular files themselves, and set them after they have written: writing changes
+   * neither.
+   */
+  tellsFileTimes?: boolean;
 }
 
 /** A run of neighbouring blocks of the device. Reused by callers, so that asking allocates nothing. */

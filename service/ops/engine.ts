@@ -34,6 +34,7 @@ export type WritableEngine = Engine &
   Pick<
     WritableFilesystem,
     | 'now'
+    | 'caller'
     | 'geometry'
     | 'blocks'
     | 'beginRequest'

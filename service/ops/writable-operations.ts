@@ -87,6 +87,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     super.connected(connection);
     this.#xattrsAreExtended = (connection.flags & InitFlag.SETXATTR_EXT) !== 0;
     this.#kernelGathersWrites = (connection.flags & InitFlag.WRITEBACK_CACHE) !== 0;
+    this.#engine.caller.tellsFileTimes = this.#kernelGathersWrites;
   }
 
   beginRequest(uid: number, gid: number): void {
