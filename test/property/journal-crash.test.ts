@@ -185,8 +185,8 @@ class Workload {
 }
 
 /**
- * What is wrong with the image of a crash after `upTo` events, or null. `inFlight`: the last of them was still going on,
- * so that even a durable write may be there in part.
+ * What is wrong with the image of a crash after `upTo` events, or null. `inFlight`: the last of them was still going
+ * on, so that even a durable write may be there in part.
  */
 function judge(workload: Workload, upTo: number, choose: SectorChoice, inFlight: boolean): string | null {
   const device = workload.rig.device.crashDevice(upTo, choose, inFlight);

@@ -1,9 +1,8 @@
 import type { DeviceStep, WritableBlockDevice } from '../block-device.ts';
 import { BlockRole, type BufferCache, type CachedBlock } from '../buffer-cache.ts';
 import { LogBuffer } from './log-buffer.ts';
-import type { StoreOptions } from './log-store.ts';
 import type { Transaction } from './transaction.ts';
-import { CheckpointOutcome, type TransactionStore } from './transaction-store.ts';
+import { CheckpointOutcome, type StoreOptions, type TransactionStore } from './transaction-store.ts';
 
 /**
  * The order in which a file system without a journal is written. What is pointed at goes before what points at it:

@@ -3,9 +3,14 @@ import type { DeviceStep, WritableBlockDevice } from '../block-device.ts';
 import { FsError } from '../errors.ts';
 import type { Handle, HandleGate } from './handle.ts';
 import { HomeStore } from './home-store.ts';
-import { type LogOptions, LogStore, type StoreOptions } from './log-store.ts';
+import { type LogOptions, LogStore } from './log-store.ts';
 import type { Transaction } from './transaction.ts';
-import { CheckpointOutcome, type StoreListener, type TransactionStore } from './transaction-store.ts';
+import {
+  CheckpointOutcome,
+  type StoreListener,
+  type StoreOptions,
+  type TransactionStore,
+} from './transaction-store.ts';
 
 /** Most blocks that one handle may change. */
 const HANDLE_BLOCKS = 200;
@@ -32,6 +37,9 @@ type Waiter = (errno: number) => void;
 /**
  * Makes changes durable. Owns the running transaction, which handles add to, and at most one that is being
  * committed by threads meanwhile.
+ *
+ * File data is in order with metadata in every mode: the flush between log and commit block covers what was written
+ * before, through the page cache or past it (data=ordered). data=writeback promises less and gets the same.
  *
  * Lifecycle: `withLog` or `withoutLog` on a file system that needs no recovery (see replay.ts); from then on every
  * handle passes the journal's gate. `commit` as often as wanted, `checkpointSome` when there is nothing else to do.

@@ -10,26 +10,16 @@ import { JournalExtents } from './journal-extents.ts';
 import { type JournalFile, type JournalSuperblock, readJournalSuperblockBlock } from './journal-superblock.ts';
 import { JournalSuperblockImage } from './journal-superblock-image.ts';
 import { LogBuffer } from './log-buffer.ts';
+import { LoggedTransaction, LoggedTransactions, LogTail } from './logged-transactions.ts';
 import { nextSequence } from './sequence.ts';
 import type { Transaction } from './transaction.ts';
 import { TransactionEncoder } from './transaction-encoder.ts';
-import { CheckpointOutcome, type StoreListener, type TransactionStore } from './transaction-store.ts';
-
-/** What both kinds of store need. */
-export interface StoreOptions {
-  readonly device: WritableBlockDevice;
-  readonly cache: BufferCache;
-  /** Makes a changed block's checksum before its content is copied (see `sealBlock`). */
-  readonly seal: (block: CachedBlock) => void;
-  /** Memory aligned as direct I/O wants it. */
-  readonly allocate: (bytes: number) => Uint8Array;
-  /** False: no flushes before commit blocks, which then need not be durable either (mount option barrier=0). */
-  readonly barrier: boolean;
-  /** Blocks that wait in the cache for being brought home, above which that begins. */
-  readonly heldBlocksLimit: number;
-  /** Upper bound of the blocks of one transaction, for the memory that its copy takes. */
-  readonly maxTransactionBlocks: number;
-}
+import {
+  CheckpointOutcome,
+  type StoreListener,
+  type StoreOptions,
+  type TransactionStore,
+} from './transaction-store.ts';
 
 /** The log and how it is to be written. */
 export interface LogOptions {
@@ -42,46 +32,6 @@ export interface LogOptions {
   readonly checksumVersion: number;
   /** The time for commit blocks: that of the present request. */
   readonly now: Timestamp;
-}
-
-/** A transaction in the log, from its writing on until the log's tail has passed it. */
-class LoggedTransaction {
-  readonly sequence: number;
-  /** Number in the log. */
-  readonly logSequence: number;
-  readonly startBlock: number;
-  readonly logBlocks: number;
-  /** Its blocks; some may have newer copies in later transactions, or be home. */
-  blocks: CachedBlock[];
-  /** Blocks whose newest committed copy is this one and not home: the tail can't pass the transaction before. */
-  pending = 0;
-  /** How many of those the checkpoint under way takes home. */
-  underWay = 0;
-
-  constructor(sequence: number, logSequence: number, startBlock: number, logBlocks: number, blocks: CachedBlock[]) {
-    this.sequence = sequence;
-    this.logSequence = logSequence;
-    this.startBlock = startBlock;
-    this.logBlocks = logBlocks;
-    this.blocks = blocks;
-  }
-}
-
-/** The log's beginning: the oldest transaction that a replay would need. */
-class LogTail {
-  sequence = 0;
-  logSequence = 0;
-  block = 0;
-
-  set(sequence: number, logSequence: number, block: number): void {
-    this.sequence = sequence;
-    this.logSequence = logSequence;
-    this.block = block;
-  }
-
-  copy(from: LogTail): void {
-    this.set(from.sequence, from.logSequence, from.block);
-  }
 }
 
 /**
@@ -108,13 +58,10 @@ export class LogStore implements TransactionStore {
   readonly #home: HomeWriter;
   readonly #capacityBlocks: number;
 
-  /** In the log and committed, oldest first. Their sequence numbers follow each other without gaps. */
-  readonly #logged: LoggedTransaction[] = [];
+  readonly #logged = new LoggedTransactions();
   #committing: LoggedTransaction | null = null;
   /** Freed by the committing transaction. */
   #forgotten: CachedBlock[] = [];
-  /** Blocks of `#logged` that aren't home, each counted once. */
-  #pendingBlocks = 0;
   /** Where the next transaction will be written, and its number in the log. */
   #head: number;
   #nextLogSequence: number;
@@ -198,15 +145,9 @@ export class LogStore implements TransactionStore {
     if (logged === null) return;
     this.#committing = null;
     this.#isActive = true;
-    this.#logged.push(logged);
-    for (const block of logged.blocks) {
-      this.#supersede(block);
-      block.committedIn = logged.sequence;
-    }
-    logged.pending = logged.blocks.length;
-    this.#pendingBlocks += logged.pending;
+    this.#logged.add(logged);
     for (const block of this.#forgotten) {
-      this.#supersede(block);
+      this.#logged.supersede(block);
       if (!block.forgotten || block.transaction !== transaction.sequence) continue;
       block.transaction = 0;
       this.#cache.drop(block);
@@ -221,12 +162,12 @@ export class LogStore implements TransactionStore {
   }
 
   get needsCheckpoint(): boolean {
-    return this.#freeBlocks < this.#capacityBlocks / 2 || this.#pendingBlocks > this.#options.heldBlocksLimit;
+    return this.#freeBlocks < this.#capacityBlocks / 2 || this.#logged.pendingBlocks > this.#options.heldBlocksLimit;
   }
 
   checkpoint(maxBlocks: number): number {
     if (this.#isCheckpointing) return CheckpointOutcome.BUSY;
-    this.#collectBatch(maxBlocks);
+    this.#logged.collect(maxBlocks, this.#batch, this.#batchTransactions);
     this.#findTail();
     this.#movesTail = this.#isActive && !this.#superblockIsBusy && this.#newTail.sequence !== this.#tail.sequence;
     if (this.#batch.length === 0 && !this.#movesTail) return CheckpointOutcome.NOTHING;
@@ -242,13 +183,12 @@ export class LogStore implements TransactionStore {
   }
 
   markClean(): number {
-    if (this.#pendingBlocks !== 0 || this.#committing !== null) return Errno.EBUSY;
+    if (this.#logged.pendingBlocks !== 0 || this.#committing !== null) return Errno.EBUSY;
     if (!this.#isActive) return 0;
     this.#image.setEmpty(this.#nextLogSequence, this.#head);
     const errno = this.#writeSuperblockNow();
     if (errno !== 0) return errno;
-    this.#logged.length = 0;
-    this.#freeBlocks = this.#capacityBlocks - 1;
+    this.#freeBlocks += this.#logged.passedBy(this.#nextSequence);
     this.#isActive = false;
     return 0;
   }
@@ -345,31 +285,9 @@ export class LogStore implements TransactionStore {
     return result;
   }
 
-  /** The block's copies in committed transactions are needed no more. */
-  #supersede(block: CachedBlock): void {
-    if (block.committedIn === 0) return;
-    this.#logged[block.committedIn - this.#logged[0].sequence].pending--;
-    this.#pendingBlocks--;
-    block.committedIn = 0;
-  }
-
-  #collectBatch(maxBlocks: number): void {
-    for (const transaction of this.#logged) {
-      if (this.#batch.length >= maxBlocks) return;
-      if (transaction.pending === 0) continue;
-      transaction.blocks = transaction.blocks.filter((block) => block.committedIn === transaction.sequence);
-      for (const block of transaction.blocks) {
-        if (block.transaction !== transaction.sequence || this.#batch.length >= maxBlocks) continue;
-        this.#batch.push(block);
-        this.#batchTransactions.push(transaction);
-        transaction.underWay++;
-      }
-    }
-  }
-
   /** Where the log may begin once the batch is home. */
   #findTail(): void {
-    const first = this.#logged.find((logged) => logged.pending > logged.underWay) ?? this.#committing;
+    const first = this.#logged.firstNeeded() ?? this.#committing;
     if (first !== null) this.#newTail.set(first.sequence, first.logSequence, first.startBlock);
     else this.#newTail.set(this.#nextSequence, this.#nextLogSequence, this.#head);
   }
@@ -404,17 +322,14 @@ export class LogStore implements TransactionStore {
       const { sequence } = this.#batchTransactions[index];
       // Meanwhile a newer copy may have been committed, or the block freed.
       if (block.committedIn !== sequence) continue;
-      this.#supersede(block);
+      this.#logged.supersede(block);
       if (block.transaction !== sequence) continue;
       block.transaction = 0;
       this.#cache.release(block);
     }
     if (!this.#movesTail) return;
     this.#tail.copy(this.#newTail);
-    while (this.#logged.length > 0 && this.#logged[0].sequence < this.#tail.sequence) {
-      this.#freeBlocks += this.#logged[0].logBlocks;
-      this.#logged.shift();
-    }
+    this.#freeBlocks += this.#logged.passedBy(this.#tail.sequence);
   }
 
   #commitEnded(): void {

@@ -1,5 +1,22 @@
-import type { DeviceStep } from '../block-device.ts';
+import type { DeviceStep, WritableBlockDevice } from '../block-device.ts';
+import type { BufferCache, CachedBlock } from '../buffer-cache.ts';
 import type { Transaction } from './transaction.ts';
+
+/** What both kinds of store need. */
+export interface StoreOptions {
+  readonly device: WritableBlockDevice;
+  readonly cache: BufferCache;
+  /** Makes a changed block's checksum before its content is copied (see `sealBlock`). */
+  readonly seal: (block: CachedBlock) => void;
+  /** Memory aligned as direct I/O wants it. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** False: no flushes before commit blocks, which then need not be durable either (mount option barrier=0). */
+  readonly barrier: boolean;
+  /** Blocks that wait in the cache for being brought home, above which that begins. */
+  readonly heldBlocksLimit: number;
+  /** Upper bound of the blocks of one transaction, for the memory that its copy takes. */
+  readonly maxTransactionBlocks: number;
+}
 
 /** What an attempt to bring blocks home came to. */
 export const CheckpointOutcome = Object.freeze({
@@ -16,7 +33,10 @@ export interface TransactionStore {
   readonly maxBlocks: number;
   /** Would a transaction with so many blocks and revoked blocks fit, beside the one that is being written? */
   fits(blocks: number, revokes: number): boolean;
-  /** Copies the content of a closed transaction; the steps that write it, whose memory is used again by the next call. */
+  /**
+   * Copies the content of a closed transaction; returns the steps that write it. Their memory is used again by the
+   * next call.
+   */
   write(transaction: Transaction): DeviceStep[];
   /** The steps have succeeded: the transaction is durable. */
   committed(transaction: Transaction): void;
