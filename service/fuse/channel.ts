@@ -1,6 +1,8 @@
 /** The /dev/fuse end of a mount, as a session needs it. */
 export interface Channel {
-  /** The next request is read into one of these, and replies are written from `reply`; all live as long as the channel. */
+  /**
+   * The next request is read into one of these, and replies are written from `reply`; all live as long as the channel.
+   */
   readonly requests: readonly Uint8Array[];
   readonly reply: Uint8Array;
   /**

@@ -209,7 +209,10 @@ export class FileWriter {
   }
 }
 
-/** There are no opens to refuse, so the writes are: of an immutable file all, of an append-only one what only overwrites. */
+/**
+ * There are no opens to refuse, so the writes are: of an immutable file all, of an append-only one what only
+ * overwrites.
+ */
 function isProtected(inode: Inode, end: number): boolean {
   return inode.hasFlag(InodeFlag.IMMUTABLE) || (inode.hasFlag(InodeFlag.APPEND) && end <= inode.sizeBytes);
 }

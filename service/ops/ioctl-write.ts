@@ -17,8 +17,8 @@ const ALL_FLAGS_OF_XFLAGS = XFLAGS.reduce((sum, [flag]) => sum | flag, 0);
 export const NOT_CHANGING = -2;
 
 /**
- * The ioctls that change an inode or the label. For flags the kernel has checked ownership and privilege; where it passes a
- * command on without a look, only the superuser, or the owner, gets through.
+ * The ioctls that change an inode or the label. For flags the kernel has checked ownership and privilege; where it
+ * passes a command on without a look, only the superuser, or the owner, gets through.
  */
 export function changingIoctl(engine: WritableEngine, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);

@@ -1,4 +1,4 @@
-import { putU64ne, u64ne } from '../../shared/bytes.ts';
+import { putU64ne, u64ne, viewOf } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
 import { Trim } from '../ext4/trim.ts';
 import { IOCTL_IN } from '../fuse/abi.ts';
@@ -74,7 +74,7 @@ export class TrimRequest {
     this.#uniqueLow = request.uniqueLow;
     this.#uniqueHigh = request.uniqueHigh;
     this.#message = replies.keep(request, reply);
-    this.#messageView = new DataView(this.#message.buffer);
+    this.#messageView = viewOf(this.#message);
     this.#lengthAt = lengthAt;
   }
 

@@ -289,8 +289,8 @@ export class WritableOperations extends ReadOperations implements Operations {
   #shutDown(reply: Reply): number {
     this.#writer.waitForAll();
     const errno = this.#engine.commitNow();
-    this.#engine.abort(Errno.EIO, 'shut down as asked');
     this.#isShutDown = true;
+    this.#engine.abort(Errno.EIO, 'shut down as asked');
     reply.ioctl(0);
     return errno;
   }

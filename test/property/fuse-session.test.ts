@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { IN_HEADER, Opcode } from '../../service/fuse/abi.ts';
 import { Session } from '../../service/fuse/session.ts';
 import { viewOf } from '../../shared/bytes.ts';
-import { FakeChannel, FuseClient, parseReply, requestBytes } from '../support/fuse-client.ts';
+import { FakeChannel, FuseClient, parseReply, READ_ONLY_WISHES, requestBytes } from '../support/fuse-client.ts';
 import { RecordingLog, ScriptedOperations } from '../support/fuse-operations.ts';
 
 const HANDLED = Object.values(Opcode).filter((opcode) => opcode !== Opcode.INIT);
@@ -11,7 +11,12 @@ const HANDLED = Object.values(Opcode).filter((opcode) => opcode !== Opcode.INIT)
 function connect() {
   const channel = new FakeChannel(64 * 1024, 64 * 1024);
   const operations = new ScriptedOperations();
-  const session = new Session(channel, operations, { posixAcl: true, writable: false, writebackCache: false, trace: false, log: new RecordingLog() });
+  const session = new Session(channel, operations, {
+    ...READ_ONLY_WISHES,
+    posixAcl: true,
+    trace: false,
+    log: new RecordingLog(),
+  });
   session.serve().catch(() => {});
   new FuseClient(channel).init();
   return { channel, operations };

@@ -126,6 +126,9 @@ export const initBody = (minor: number, flags = OFFERED_FLAGS, flags2 = 0): Uint
   return minor < 36 ? short : body(short, u32(flags2), zeros(44));
 };
 
+/** What a session that writes nothing wants of its connection. */
+export const READ_ONLY_WISHES = Object.freeze({ posixAcl: false, writable: false, writebackCache: false });
+
 /** Speaks to a session as the kernel does. */
 export class FuseClient {
   readonly channel: FakeChannel;

@@ -6,7 +6,7 @@ import type { DataReader } from '../../service/ops/engine.ts';
 import { ReadOnlyOperations } from '../../service/ops/read-only-operations.ts';
 import { openBytes } from './ext4-image.ts';
 import type { FuseReply } from './fuse-client.ts';
-import { cString, FakeChannel, FuseClient } from './fuse-client.ts';
+import { cString, FakeChannel, FuseClient, READ_ONLY_WISHES } from './fuse-client.ts';
 import { RecordingLog } from './fuse-operations.ts';
 
 /** Remembers what was asked of the data path; `available` is its answer. */
@@ -40,7 +40,12 @@ export function mountBytes(bytes: Uint8Array, flags?: number, posixAcl = true): 
     warn: (text) => log.limitedError(text),
   });
   const channel = new FakeChannel();
-  void new Session(channel, operations, { posixAcl, writable: false, writebackCache: false, trace: false, log }).serve();
+  void new Session(channel, operations, {
+    ...READ_ONLY_WISHES,
+    posixAcl,
+    trace: false,
+    log,
+  }).serve();
   const client = new FuseClient(channel);
   client.init(45, flags);
   const walk = (path: string): number =>

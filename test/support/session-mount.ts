@@ -12,6 +12,7 @@ import { Session } from '../../service/fuse/session.ts';
 import { DataPath } from '../../service/iomap/data-path.ts';
 import { ReadOnlyOperations } from '../../service/ops/read-only-operations.ts';
 import { attachFuse } from './fuse-attach.ts';
+import { READ_ONLY_WISHES } from './fuse-client.ts';
 import { RecordingLog } from './fuse-operations.ts';
 
 const execute = promisify(execFile);
@@ -49,7 +50,12 @@ export class SessionMount {
       minixDf: false,
       warn: (text) => this.log.limitedError(text),
     });
-    this.session = new Session(channel, operations, { posixAcl: true, writable: false, writebackCache: false, trace: false, log: this.log });
+    this.session = new Session(channel, operations, {
+      ...READ_ONLY_WISHES,
+      posixAcl: true,
+      trace: false,
+      log: this.log,
+    });
     this.#served = this.session.serve();
     this.#release = () => {
       pump.close();
