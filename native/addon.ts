@@ -161,8 +161,8 @@ export interface RawFuseChannel {
   readonly reply: Uint8Array;
   /**
    * Writes the first `replyLength` bytes of `reply` (nothing when 0), then reads the next request into
-   * `requests[buffer]`. Returns its length, 0 when none is waiting, or a negative errno of the write or the read (ENODEV:
-   * unmounted, EINVAL: the kernel refused the reply, EBADF: closed). A reply the kernel no longer wants
+   * `requests[buffer]`. Returns its length, 0 when none is waiting, or a negative errno of the write or the read
+   * (ENODEV: unmounted, EINVAL: the kernel refused the reply, EBADF: closed). A reply the kernel no longer wants
    * (ENOENT) is dropped silently.
    */
   exchange(replyLength: number, buffer: number): number;
