@@ -243,7 +243,7 @@ describe.each([0, 1, 2, 3])('a journal with checksums of version %i', (checksumV
         wraps += isWrap ? 1 : 0;
       }),
       // Shrinking would take longer than it helps: each run tries hundreds of crashes.
-      { numRuns: 50, endOnFailure: true },
+      { numRuns: 25, endOnFailure: true },
     );
     expect(states).toBeGreaterThan(300);
     expect(wraps).toBeGreaterThan(0);

@@ -87,7 +87,9 @@ export class Journal implements HandleGate, StoreListener {
     this.#barrier = options.barrier;
     this.#checkpointBlocks = Math.max(1, Math.floor(CHECKPOINT_BYTES / blockSize));
     const byMemory = Math.min(MAX_TRANSACTION_BLOCKS, Math.floor(MAX_TRANSACTION_BYTES / blockSize));
-    const maxTransactionBlocks = Math.max(USUAL_HANDLE_BLOCKS + CLOSING_BLOCKS, byMemory);
+    // The cache keeps the blocks of the running transaction, too, beside those that wait for being brought home.
+    const bound = Math.min(byMemory, options.heldBlocksLimit);
+    const maxTransactionBlocks = Math.max(USUAL_HANDLE_BLOCKS + CLOSING_BLOCKS, bound);
     this.#store = makeStore({ ...options, maxTransactionBlocks }, this);
     options.handle.guardWith(this);
   }
