@@ -23,12 +23,22 @@ const MAX_BLOCK_BYTES = 4096;
  * know where the journal is. The kernel refuses such a disk as well; e2fsck takes a backup.
  */
 const SUPERBLOCK_SECTORS: readonly [number, number] = [2, 3];
+/** What blocks hold that no file has had yet: no file may ever show it. */
+export const JUNK = 0xe5;
+const OWNERS = 12;
+/** The upper half of each byte that a workload writes to a file; zeros besides are what holes and new ends read as. */
+export const dataTag = (ino: number): number => 0x10 * (1 + (ino % OWNERS));
+
 /** Every so many states are unmounted before they are checked, even when recovery left nothing to commit. */
 const CLOSE_ONE_IN = 8;
 
 /** One step of a workload. Errors of the file system (no space, name exists) are part of life. */
 export interface WorkloadStep {
   readonly name: string;
+  /** May be taken while data is on its way to the disk; other steps wait for that. */
+  readonly overlapsWrites?: boolean;
+  /** Leaves data on its way to the disk. */
+  readonly startsWrites?: boolean;
   run(session: WorkloadSession): void;
 }
 
@@ -61,7 +71,10 @@ export class WorkloadSession {
   readonly snapshots: Snapshot[] = [];
   /** What was done, and what it came to. */
   readonly history: string[] = [];
+  /** What was wrong without any crash. */
+  readonly findings: string[] = [];
   #step = 'mount';
+  readonly #writes = new Set<number>();
 
   constructor(image: Uint8Array, random: Prng, options: SessionOptions = {}) {
     this.random = random;
@@ -75,14 +88,24 @@ export class WorkloadSession {
   }
 
   /** Asks for a sync; it counts when it has returned, some steps later perhaps. */
-  sync(): void {
+  sync(returned: () => void = () => {}): void {
     const state = this.#note(this.device.events.length);
     this.fs.commit((errno) => {
       if (errno === 0) this.syncs.push({ event: this.device.events.length, state });
+      returned();
     });
   }
 
+  syncAndWait(): void {
+    let isBack = false;
+    this.sync(() => {
+      isBack = true;
+    });
+    while (!isBack && this.#deviceStep());
+  }
+
   take(step: WorkloadStep): void {
+    if (step.overlapsWrites !== true) this.#finishWrites();
     const begin = this.device.events.length;
     this.#step = step.name;
     this.fs.beginRequest(0, 0);
@@ -95,8 +118,30 @@ export class WorkloadSession {
     }
     this.#note(begin);
     // The device goes on meanwhile: not at all, a little, or until it has nothing more to do.
-    for (let steps = this.random.below(4); steps > 0 && this.device.step(); steps--);
-    if (this.random.oneIn(8)) this.device.settle();
+    for (let steps = this.random.below(4); steps > 0 && this.#deviceStep(); steps--);
+    if (this.random.oneIn(8)) while (this.#deviceStep());
+  }
+
+  /** Programs run beside each other: any of them may be the next to get on. */
+  #deviceStep(): boolean {
+    const programs = this.device.pendingPrograms;
+    return programs.length > 0 && this.device.step(this.random.pick(programs));
+  }
+
+  /** Writes data past the file system; `finish` is called when it is on the disk, some steps later perhaps. */
+  writeData(offsetBytes: number, bytes: Uint8Array, finish: () => void): void {
+    const begin = this.device.events.length;
+    const program = this.device.run([{ kind: 'write', offsetBytes, bytes, durable: false }], () => {
+      this.#writes.delete(program);
+      this.fs.beginRequest(0, 0);
+      finish();
+      this.#note(begin);
+    });
+    this.#writes.add(program);
+  }
+
+  #finishWrites(): void {
+    for (const program of this.#writes) this.device.wait(program);
   }
 
   /** Takes the steps one after the other and lets the device finish. */
@@ -108,6 +153,7 @@ export class WorkloadSession {
 
   /** Unmounts. What the last step left is there for good then. */
   close(): void {
+    this.#finishWrites();
     this.fs.beginRequest(0, 0);
     const state = this.#note(this.device.events.length);
     const errno = this.fs.close();
@@ -117,7 +163,10 @@ export class WorkloadSession {
   }
 
   #note(event: number): number {
-    this.snapshots.push({ state: captureState(this.fs), event, label: this.#step });
+    const state = captureState(this.fs);
+    const foreign = foreignData(state);
+    if (foreign !== '') this.findings.push(`after ${this.#step}: ${foreign}`);
+    this.snapshots.push({ state, event, label: this.#step });
     return this.snapshots.length - 1;
   }
 }
@@ -226,6 +275,7 @@ export class CrashExploration {
   constructor(session: WorkloadSession, random: Prng) {
     this.#session = session;
     this.#random = random;
+    for (const finding of session.findings) this.violations.push({ event: -1, choice: 'no crash', finding });
   }
 
   explore({ budget, perMoment = 6, from = 0, onState = () => {} }: ExplorationOptions): this {
@@ -306,8 +356,22 @@ function promisedAt({ syncs, snapshots }: WorkloadSession, event: number): { fir
   return { first, last };
 }
 
+/** No file shows what was never written to it: what other files had in its blocks, or nobody. */
+function foreignData(state: LogicalState): string {
+  for (const [path, { ino, data }] of state) {
+    const tag = dataTag(ino);
+    for (let at = 0; at < data.length; at++) {
+      if (data[at] === 0 || (data[at] & 0xf0) === tag) continue;
+      return `${path} (inode ${ino}) shows foreign data at ${at}: 0x${data[at].toString(16)}`;
+    }
+  }
+  return '';
+}
+
 function oracleFinding(session: WorkloadSession, first: number, last: number, recovered: LogicalState): string {
   const { snapshots } = session;
+  const foreign = foreignData(recovered);
+  if (foreign !== '') return foreign;
   const differences: string[] = [];
   for (let index = last; index >= first; index--) {
     const { state, label } = snapshots[index];

@@ -1,10 +1,11 @@
 /** Images for crash workloads: small, of many kinds, with something on them and a journal that has been used. */
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
+import { GroupDescriptors } from '../../service/ext4/group-descriptors.ts';
 import { AttributeChange } from '../../service/ext4/namespace/set-attributes.ts';
 import type { WritableFilesystem } from '../../service/ext4/writable-filesystem.ts';
-import { WorkloadSession, type WorkloadStep } from './crash-explorer.ts';
+import { JUNK, WorkloadSession, type WorkloadStep } from './crash-explorer.ts';
 import { fill, PREPARATION } from './crash-workloads.ts';
-import { type ImageDirectory, imageBytes } from './ext4-image.ts';
+import { type ImageDirectory, imageBytes, openBytes } from './ext4-image.ts';
 import { Prng } from './prng.ts';
 import { openWritable } from './writable-image.ts';
 
@@ -19,6 +20,9 @@ export interface ImageKind {
 }
 
 const SMALL: readonly string[] = ['-b', '1024', '-N', '64', '-m', '0', '-J', 'size=1'];
+
+/** Space that no file can have is in the inode table, which costs nothing to look at. */
+const CROWDED: readonly string[] = ['-b', '1024', '-N', '4096', '-m', '0', '-J', 'size=1'];
 
 /** With a journal: all of them keep every promise. */
 export const JOURNALLED: readonly ImageKind[] = [
@@ -38,11 +42,11 @@ export const JOURNALLED: readonly ImageKind[] = [
   { name: 'orphan file', sizeBytes: 3072 * KIB, mkfs: ['-t', 'ext4', '-O', 'orphan_file', ...SMALL] },
   { name: 'inline data', sizeBytes: 3072 * KIB, mkfs: ['-t', 'ext4', '-O', 'inline_data', ...SMALL] },
   { name: 'attributes in inodes', sizeBytes: 3072 * KIB, mkfs: ['-t', 'ext4', '-O', 'ea_inode', ...SMALL] },
-  { name: 'nearly full', sizeBytes: 3072 * KIB, mkfs: ['-t', 'ext4', ...SMALL], freeBlocks: 40 },
+  { name: 'nearly full', sizeBytes: 2432 * KIB, mkfs: ['-t', 'ext4', ...CROWDED], freeBlocks: 75 },
   {
-    name: 'nearly full ext3 without checksums',
-    sizeBytes: 3072 * KIB,
-    mkfs: ['-t', 'ext3', ...SMALL],
+    name: 'nearly full, with block maps, without checksums',
+    sizeBytes: 2432 * KIB,
+    mkfs: ['-t', 'ext4', '-O', '^extent,^64bit,^metadata_csum,uninit_bg', ...CROWDED],
     freeBlocks: 60,
   },
 ];
@@ -84,11 +88,27 @@ export class CrashImages {
 
   #make(kind: ImageKind): Uint8Array {
     const bytes = imageBytes(this.#directory.make(kind.sizeBytes, kind.mkfs));
+    spoilFreeBlocks(bytes);
     const steps: WorkloadStep[] = [...PREPARATION];
     if (kind.freeBlocks !== undefined) steps.push(fill('ballast', kind.freeBlocks));
     const session = new WorkloadSession(bytes, new Prng(1)).run(steps);
     if (session.fs.close() !== 0) throw new Error('the image could not be prepared');
     return session.device.content;
+  }
+}
+
+/** Nothing may depend on what free blocks hold, and nobody may see it. */
+function spoilFreeBlocks(bytes: Uint8Array): void {
+  const { blockSize, geometry, cache, checksum } = openBytes(bytes);
+  const descriptors = new GroupDescriptors(geometry, cache, checksum);
+  for (let group = 0; group < geometry.groupCount; group++) {
+    const bitmap = cache.get(descriptors.blockBitmap(group)).bytes;
+    const first = geometry.groupFirstBlock(group);
+    for (let block = first; block < geometry.groupEndBlock(group); block++) {
+      const bit = block - first;
+      if ((bitmap[bit >>> 3] & (1 << (bit & 7))) !== 0) continue;
+      bytes.fill(JUNK, block * blockSize, (block + 1) * blockSize);
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import type { Inode } from '../../service/ext4/inode.ts';
 import { AttributeChange } from '../../service/ext4/namespace/set-attributes.ts';
 import { WritePlan } from '../../service/ext4/planned-write.ts';
 import { StatFs } from '../../service/ext4/statfs.ts';
-import type { WorkloadSession, WorkloadStep } from './crash-explorer.ts';
+import { dataTag, type WorkloadSession, type WorkloadStep } from './crash-explorer.ts';
 import type { Prng } from './prng.ts';
 import { bytesOf } from './writable-image.ts';
 
@@ -33,6 +33,9 @@ function split(session: WorkloadSession, path: string): [dir: Inode, name: Uint8
 
 const step = (name: string, run: (session: WorkloadSession) => void): WorkloadStep => ({ name, run });
 
+const starting = (inner: WorkloadStep): WorkloadStep => ({ ...inner, startsWrites: true });
+const overlapping = (inner: WorkloadStep): WorkloadStep => ({ ...inner, overlapsWrites: true });
+
 const inDirectory = (verb: string, path: string, run: (s: WorkloadSession, dir: Inode, name: Uint8Array) => void) =>
   step(`${verb} ${path}`, (session) => {
     const place = split(session, path);
@@ -50,18 +53,19 @@ const onFile = (verb: string, path: string, run: (s: WorkloadSession, inode: Ino
     if (inode.isRegular) run(session, inode);
   });
 
-/** Contents that tell who wrote them, when and where. */
-function content(session: WorkloadSession, length: number): Uint8Array {
+/** Contents that tell whose they are, and when and where they were written. */
+function content(session: WorkloadSession, owner: Inode, length: number): Uint8Array {
   const fill = session.random.u32();
+  const tag = dataTag(owner.ino);
   const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at++) bytes[at] = 1 + (((fill >>> (8 * (at & 3))) ^ (at >>> 9)) & 0x7f);
+  for (let at = 0; at < length; at++) bytes[at] = tag | (((fill >>> (4 * (at & 7))) ^ (at >>> 9)) & 0x0f);
   return bytes;
 }
 
 export const create = (path: string): WorkloadStep =>
   inDirectory('create', path, (s, dir, name) => s.fs.createNode(dir, name, 0, name.length, 0o100644, 0, 0, 0));
 export const mkdir = (path: string): WorkloadStep =>
-  inDirectory('mkdir', path, (s, dir, name) => s.fs.makeDirectory(dir, name, 0, name.length, 0o755, 0));
+  overlapping(inDirectory('mkdir', path, (s, dir, name) => s.fs.makeDirectory(dir, name, 0, name.length, 0o755, 0)));
 export const symlink = (path: string, length: number): WorkloadStep =>
   inDirectory(`symlink of ${length}`, path, (s, dir, name) =>
     s.fs.makeSymlink(dir, name, 0, name.length, bytesOf('t'.repeat(length))),
@@ -94,18 +98,18 @@ export const rename = (from: string, to: string, flags = 0): WorkloadStep =>
 export const temporary = (path: string): WorkloadStep =>
   inDirectory('link of a nameless file to', path, (s, dir, name) => {
     const inode = s.fs.makeTemporary(dir, 0o100600, 0);
-    s.fs.writeSmall(inode, 0, content(s, 3000));
+    s.fs.writeSmall(inode, 0, content(s, inode, 3000));
     s.fs.link(inode, dir, name, 0, name.length);
   });
 export const write = (path: string, offset: number, length: number): WorkloadStep =>
   onFile(`write ${length} at ${offset} to`, path, (s, inode) => {
-    s.fs.writeSmall(inode, offset, content(s, length));
+    s.fs.writeSmall(inode, offset, content(s, inode, length));
   });
 /** As native threads do it: the data goes to the device between two handles. */
 export const writeDirect = (path: string, block: number, blocks: number): WorkloadStep =>
   onFile(`direct write of ${blocks} blocks at ${block} to`, path, (s, inode) => {
     const { blockSize } = s.fs;
-    const bytes = content(s, blocks * blockSize);
+    const bytes = content(s, inode, blocks * blockSize);
     const plan = new WritePlan();
     s.fs.planWrite(inode, block * blockSize, bytes.length, plan);
     let from = 0;
@@ -118,6 +122,20 @@ export const writeDirect = (path: string, block: number, blocks: number): Worklo
     }
     if (plan.lengthBytes > 0) s.fs.finishWrite(inode, block * blockSize, plan.lengthBytes);
   });
+/** The same for one piece, with other things going on before the data has arrived. */
+export const writeInBackground = (path: string, block: number, blocks: number): WorkloadStep =>
+  starting(
+    onFile(`background write of ${blocks} blocks at ${block} to`, path, (s, inode) => {
+      const { blockSize } = s.fs;
+      const plan = new WritePlan();
+      s.fs.planWrite(inode, block * blockSize, blocks * blockSize, plan);
+      if (plan.lengthBytes === 0) return;
+      const length = plan.segments[1];
+      s.writeData(plan.segments[0], content(s, inode, length), () =>
+        s.fs.finishWrite(inode, block * blockSize, length),
+      );
+    }),
+  );
 export const truncate = (path: string, size: number): WorkloadStep =>
   onFile(`truncate to ${size}`, path, (s, inode) => {
     const change = new AttributeChange();
@@ -125,15 +143,17 @@ export const truncate = (path: string, size: number): WorkloadStep =>
     s.fs.setAttributes(inode, change);
   });
 export const chmod = (path: string, mode: number): WorkloadStep =>
-  onInode(`chmod ${mode.toString(8)}`, path, (s, inode) => {
-    const change = new AttributeChange();
-    change.mode = mode;
-    change.uid = mode;
-    s.fs.setAttributes(inode, change);
-  });
+  overlapping(
+    onInode(`chmod ${mode.toString(8)}`, path, (s, inode) => {
+      const change = new AttributeChange();
+      change.mode = mode;
+      change.uid = mode;
+      s.fs.setAttributes(inode, change);
+    }),
+  );
 export const setXattr = (path: string, name: string, length: number): WorkloadStep =>
   onInode(`setxattr ${name} of ${length} on`, path, (s, inode) =>
-    s.fs.setXattr(inode, bytesOf(name), content(s, length), 0),
+    s.fs.setXattr(inode, bytesOf(name), content(s, inode, length), 0),
   );
 export const removeXattr = (path: string, name: string): WorkloadStep =>
   onInode(`removexattr ${name} of`, path, (s, inode) => s.fs.removeXattr(inode, bytesOf(name)));
@@ -144,14 +164,10 @@ export const punch = allocateSpace('punch', PUNCH_HOLE);
 export const zero = allocateSpace('zero', ZERO_RANGE);
 export const collapse = allocateSpace('collapse', COLLAPSE_RANGE);
 export const insert = allocateSpace('insert', INSERT_RANGE);
-export const sync = (): WorkloadStep => step('sync', (session) => session.sync());
+export const sync = (): WorkloadStep => overlapping(step('sync', (session) => session.sync()));
 /** fsync as a caller sees it: the next step begins when it has returned. */
-export const syncAndWait = (): WorkloadStep =>
-  step('sync and wait', (session) => {
-    session.sync();
-    session.device.settle();
-  });
-export const checkpoint = (): WorkloadStep => step('checkpoint', (session) => session.fs.checkpointSome());
+export const syncAndWait = (): WorkloadStep => overlapping(step('sync and wait', (session) => session.syncAndWait()));
+export const checkpoint = (): WorkloadStep => overlapping(step('checkpoint', (session) => session.fs.checkpointSome()));
 
 /** Many names in a directory, which grows by blocks, and by an index. */
 export const populate = (path: string, count: number, nameLength: number): WorkloadStep =>
@@ -190,7 +206,8 @@ function namesIn(session: WorkloadSession, dir: Inode): Uint8Array[] {
 /** A file of scattered blocks, whose map needs blocks of its own. */
 export const writeScattered = (path: string, blocks: number): WorkloadStep =>
   onFile(`write ${blocks} scattered blocks to`, path, (s, inode) => {
-    for (let block = 0; block < blocks; block++) s.fs.writeSmall(inode, block * 2 * s.fs.blockSize, content(s, 100));
+    for (let block = 0; block < blocks; block++)
+      s.fs.writeSmall(inode, block * 2 * s.fs.blockSize, content(s, inode, 100));
   });
 
 /** Fills a file until about so many blocks of the file system are free. */
@@ -202,8 +219,17 @@ export const fill = (path: string, freeBlocks: number): WorkloadStep =>
     if (inode === null) return;
     const free = new StatFs();
     fs.statfs(free, false);
-    const bytes = content(session, Math.max(0, free.blocksFree - freeBlocks) * fs.blockSize);
+    const bytes = content(session, inode, Math.max(0, free.blocksFree - freeBlocks) * fs.blockSize);
     for (let at = 0; at < bytes.length; ) at += fs.writeSmall(inode, at, bytes.subarray(at));
+  });
+
+/** Appends until there is no space, so that what was freed before is used again; within bounds. */
+export const gobble = (path: string): WorkloadStep =>
+  onFile('use up all space for', path, (s, inode) => {
+    for (let count = 0; count < 12; count++) {
+      const bytes = content(s, inode, 6 * s.fs.blockSize);
+      if (s.fs.writeSmall(inode, inode.sizeBytes, bytes) < bytes.length) return;
+    }
   });
 
 /** Every kind of operation once, on names that the set-up of `PREPARATION` provides. */
@@ -233,6 +259,7 @@ export const EVERY_OPERATION: readonly WorkloadStep[] = [
   write('b', 20_000, 3000),
   writeDirect('a', 0, 4),
   writeDirect('b', 6, 9),
+  writeInBackground('b', 12, 9),
   truncate('a', 100),
   truncate('a', 0),
   truncate('b', 50_000),
@@ -294,6 +321,10 @@ const STEP_MAKERS: readonly StepMaker[] = [
   (r) => write(r.pick(FILES), 0, 1 + r.below(200)),
   (r) => writeDirect(r.pick(FILES), r.below(24), 1 + r.below(12)),
   (r) => writeDirect(r.pick(FILES), r.below(4), 1 + r.below(40)),
+  (r) => writeInBackground(r.pick(FILES), r.below(24), 1 + r.below(12)),
+  (r) => writeInBackground(r.pick(FILES), r.below(4), 1 + r.below(30)),
+  (r) => gobble(r.pick(FILES)),
+  (r) => gobble(r.pick(FILES)),
   (r) => writeScattered(r.pick(FILES), 4 + r.below(30)),
   (r, blockSize) => truncate(r.pick(FILES), r.below(30 * blockSize)),
   (r) => truncate(r.pick(FILES), 0),
@@ -314,5 +345,30 @@ const STEP_MAKERS: readonly StepMaker[] = [
   () => checkpoint(),
 ];
 
-export const randomSteps = (random: Prng, count: number, blockSize: number): WorkloadStep[] =>
-  Array.from({ length: count }, () => random.pick(STEP_MAKERS)(random, blockSize));
+/** Metadata is made, freed, and its place given to data, with or without syncs between. */
+function reuse(random: Prng): WorkloadStep[] {
+  const file = random.pick(FILES);
+  const [make, free] = random.pick<readonly [WorkloadStep, WorkloadStep]>([
+    [setXattr(file, 'user.a', 700), removeXattr(file, 'user.a')],
+    [populate('d', 18, 120), depopulate('d')],
+    [writeScattered(file, 20), truncate(file, 0)],
+    [writeScattered(file, 20), unlink(file)],
+    [symlink('d/long', 900), unlink('d/long')],
+  ]);
+  const steps = [make, syncAndWait(), free];
+  if (!random.oneIn(3)) steps.push(syncAndWait());
+  steps.push(gobble(random.pick(FILES)), random.oneIn(2) ? sync() : syncAndWait());
+  return steps;
+}
+
+export function randomSteps(random: Prng, count: number, blockSize: number): WorkloadStep[] {
+  const steps: WorkloadStep[] = [];
+  while (steps.length < count) {
+    if (random.oneIn(16)) steps.push(...reuse(random));
+    const next = random.pick(STEP_MAKERS)(random, blockSize);
+    steps.push(next);
+    // What is best done while data is under way.
+    if (next.startsWrites === true) steps.push(random.pick([sync(), syncAndWait(), chmod('d', 0o700)]), syncAndWait());
+  }
+  return steps;
+}
