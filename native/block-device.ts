@@ -8,10 +8,19 @@ export function deviceSizeBytes(fd: number): number {
   return status.isBlockDevice() ? check(addon.blockDeviceSize(fd), 'ioctl BLKGETSIZE64', `fd ${fd}`) : status.size;
 }
 
+/** The page cache keeps what is dirty, and writes it, in units of up to a page. */
+const PAGE_BYTES = 4096;
+
 /** Alignment in bytes that O_DIRECT transfers on `fd` need in memory, offset and length. */
 export function directIoAlignment(fd: number): number {
   return check(addon.directIoAlignment(fd), 'statx', `fd ${fd}`);
 }
+
+/**
+ * Alignment of O_DIRECT writes beside which others write through the page cache: one that shares a page with those is
+ * lost when the page, read before and changed elsewhere meanwhile, is written back.
+ */
+export const directWriteAlignment = (fd: number): number => Math.max(directIoAlignment(fd), PAGE_BYTES);
 
 /** Sets the block size the kernel uses for a block device (BLKBSZSET); needs CAP_SYS_ADMIN. */
 export function setDeviceBlockSize(fd: number, bytes: number): void {

@@ -1,5 +1,5 @@
 import { addon, type RawDevicePrograms } from './addon.ts';
-import { directIoAlignment, NativeBlockDevice } from './block-device.ts';
+import { directWriteAlignment, NativeBlockDevice } from './block-device.ts';
 
 /** Enough for a commit, a checkpoint and the data of some writers beside each other. */
 const THREADS = 8;
@@ -39,7 +39,7 @@ export class NativeWritableBlockDevice extends NativeBlockDevice {
     this.#fd = fd;
     this.#startBytes = startBytes;
     this.#directFd = directFd;
-    const alignment = directFd === -1 ? 1 : directIoAlignment(directFd);
+    const alignment = directFd === -1 ? 1 : directWriteAlignment(directFd);
     this.#programs = new addon.DevicePrograms(fd, directFd, alignment, THREADS, (program, errno) => {
       this.#ended(program, errno);
     });

@@ -1,3 +1,4 @@
+import { directWriteAlignment } from '../native/block-device.ts';
 import { openWritePump, type WritePump } from '../native/fuse-device.ts';
 import type { BackingDevice } from './backing-device.ts';
 import type { WritePlan } from './ext4/planned-write.ts';
@@ -11,10 +12,10 @@ export class DeviceWriter implements DataWriter {
 
   /** The file system begins at `startBytes` of the device. `onCompleted`: writes have ended. */
   constructor(channelFd: number, backing: BackingDevice, startBytes: number, threads: number, onCompleted: () => void) {
-    const { dataAlignmentBytes } = backing;
-    // A file system that begins between two sectors can only be written through the page cache.
-    const isAligned = startBytes % dataAlignmentBytes === 0;
-    this.alignmentBytes = isAligned ? dataAlignmentBytes : 1;
+    const alignment = backing.dataAlignmentBytes > 1 ? directWriteAlignment(backing.dataFd) : 1;
+    // A file system that begins inside a page can only be written through the page cache.
+    const isAligned = startBytes % alignment === 0;
+    this.alignmentBytes = isAligned ? alignment : 1;
     const fd = isAligned ? backing.dataFd : backing.metadataFd;
     this.#pump = openWritePump(channelFd, fd, this.alignmentBytes, threads, onCompleted);
     this.#startBytes = startBytes;

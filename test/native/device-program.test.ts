@@ -171,3 +171,18 @@ describe('programs', () => {
     expect(() => new addon.DevicePrograms(fd, -1, 3, 2, () => {})).toThrow(TypeError);
   });
 });
+
+describe('the page cache', () => {
+  it('gets whatever shares a page with something else, as it would bring back what it had read of that', async () => {
+    const buffered = imageForTest();
+    const direct = imageForTest();
+    const directFd = openSync(direct, constants.O_RDWR | constants.O_DIRECT);
+    const device = closedAtEnd(new NativeWritableBlockDevice(openSync(buffered, constants.O_RDWR), 0, directFd));
+    closeSync(directFd);
+    const part = alignedNoise(1024, 1);
+    const page = alignedNoise(4096, 2);
+    expect(await completion(device, [write(1024, part), write(8192, page)])).toBe(0);
+    expect(bytesOf(buffered, 1024, 1024)).toEqual(part);
+    expect(bytesOf(direct, 8192, 4096)).toEqual(page);
+  });
+});
