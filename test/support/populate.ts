@@ -1,4 +1,5 @@
 import { type Bytes, OperationScript } from './operation-script.ts';
+import { ACL_NO_ID, AclTag as Acl, aclValue } from './posix-acl-value.ts';
 
 export interface PopulateProfile {
   readonly blockBytes: number;
@@ -27,24 +28,6 @@ const S_IFIFO = 0o010000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 const S_IFSOCK = 0o140000;
-
-/** Tags of the entries of a POSIX ACL (linux/posix_acl.h). */
-const Acl = Object.freeze({ USER_OBJ: 1, USER: 2, GROUP_OBJ: 4, GROUP: 8, MASK: 0x10, OTHER: 0x20 });
-const ACL_NO_ID = 0xffffffff;
-
-type AclEntry = readonly [tag: number, permissions: number, id: number];
-
-/** Value of system.posix_acl_*: version 2, then 8 bytes per entry (linux/posix_acl_xattr.h). */
-function aclValue(entries: readonly AclEntry[]): Buffer {
-  const value = new DataView(new ArrayBuffer(4 + 8 * entries.length));
-  value.setUint32(0, 2, true);
-  entries.forEach(([tag, permissions, id], i) => {
-    value.setUint16(4 + 8 * i, tag, true);
-    value.setUint16(6 + 8 * i, permissions, true);
-    value.setUint32(8 + 8 * i, id, true);
-  });
-  return Buffer.from(value.buffer);
-}
 
 const ACL_EXTENDED = aclValue([
   [Acl.USER_OBJ, 7, ACL_NO_ID],

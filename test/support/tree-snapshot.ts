@@ -23,7 +23,7 @@ export interface SnapshotResult {
   readonly signal: NodeJS.Signals | null;
 }
 
-function parseSnapshot(text: string): Map<string, string> {
+export function parseSnapshot(text: string): Map<string, string> {
   const snapshot = new Map<string, string>();
   for (const line of text.split('\n')) {
     const tab = line.indexOf('\t');

@@ -1,0 +1,148 @@
+import fc from 'fast-check';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { type Fuse4fsMount, mountFuse4fs } from '../support/fuse4fs-mount.ts';
+import { kernelMount, kernelSnapshot, makeImage } from '../support/kernel-image.ts';
+import { setting as anySetting, steps as anySteps } from '../support/sequence-arbitraries.ts';
+import { comparableTree, comparePerformances, type StepAllowance } from '../support/sequence-differences.ts';
+import { SequencePerformer, type Setting } from '../support/sequence-performer.ts';
+import { run, TestRoom } from '../support/test-room.ts';
+import { type Allowance, compareSnapshots, summarize } from '../support/tree-snapshot.ts';
+import { e2fsckComplaints } from '../support/writable-image.ts';
+
+/**
+ * The kernel's ext4 is the model: random sequences of system calls are performed on a mount of ours and on one of the
+ * kernel's, of images made alike. Every result, every errno, all data that was read, and the trees must be the same.
+ */
+const room = new TestRoom('model');
+afterEach(() => room.reset());
+afterAll(() => room.clear());
+
+const SEQUENCES = Number(process.env.FUSE4FS_SEQUENCES ?? 200);
+const SEED = Number(process.env.FUSE4FS_MODEL_SEED ?? 1);
+const MIB = 2 ** 20;
+const SIZE_BYTES = 512 * MIB;
+
+interface Variant {
+  readonly name: string;
+  readonly mkfs: string;
+  /** What the kernel's image has instead of `mkfs`, where the kernel can't mount ours. */
+  readonly kernelMkfs?: string;
+  readonly options?: string;
+  readonly ourOptions?: string;
+}
+
+const VARIANTS: readonly Variant[] = [
+  { name: 'ext4, 4 KiB blocks', mkfs: '-t ext4 -b 4096' },
+  { name: 'ext4, 1 KiB blocks', mkfs: '-t ext4 -b 1024' },
+  { name: 'ext4, 2 KiB blocks, 512-byte inodes', mkfs: '-t ext4 -b 2048 -I 512' },
+  { name: 'ext4, 64 KiB blocks', mkfs: '-t ext4 -b 65536', kernelMkfs: '-t ext4 -b 4096' },
+  { name: 'ext4 without the kernel gathering writes', mkfs: '-t ext4 -b 4096', ourOptions: 'nowriteback_cache' },
+  { name: 'ext4, access times', mkfs: '-t ext4 -b 4096', options: 'relatime' },
+  { name: 'ext4, inline data', mkfs: '-t ext4 -b 4096 -O inline_data' },
+  { name: 'ext4, inline data in 1 KiB inodes', mkfs: '-t ext4 -b 1024 -I 1024 -O inline_data' },
+  { name: 'ext4, attributes in inodes', mkfs: '-t ext4 -b 1024 -O ea_inode' },
+  { name: 'ext4, orphan file', mkfs: '-t ext4 -b 4096 -O orphan_file' },
+  { name: 'ext4 without checksums', mkfs: '-t ext4 -b 1024 -O ^metadata_csum,uninit_bg' },
+  { name: 'ext4 without extents', mkfs: '-t ext4 -b 1024 -O ^extents,^64bit' },
+  { name: 'ext4 without a journal', mkfs: '-t ext4 -b 4096 -O ^has_journal' },
+  { name: 'ext3', mkfs: '-t ext3 -b 4096 -I 256' },
+  { name: 'ext2, 128-byte inodes', mkfs: '-t ext2 -b 1024 -I 128' },
+];
+
+/** What FUSE does by itself. */
+const STEP_ALLOWANCES: readonly StepAllowance[] = [
+  {
+    step: /^\*?lseek \d -?\d+ [34]$/,
+    why: 'unwritten extents count as data where pages are cached, and the kernel caches in other units; never -3',
+    accepts: (expected, actual) => isSeekResult(expected) && isSeekResult(actual),
+  },
+  {
+    step: /^\*setflags /,
+    why: 'gathering writes, the kernel keeps the times of files itself, and does not know what an ioctl does',
+    accepts: (expected, actual) => expected.replace(/(\| 10\d{4} [^|]*) c\./, '$1 .') === actual,
+  },
+];
+
+const isSeekResult = (result: string): boolean => /^(\d+|ENXIO)\b/.test(result);
+
+const LIVE_ALLOWANCES: readonly Allowance[] = [
+  { field: 'data', why: 'as for lseek; what the images hold in the end is compared without exception' },
+];
+const IMAGE_ALLOWANCES: readonly Allowance[] = [];
+
+/** Two mounts that have seen the same so far. */
+class Pair {
+  readonly #ours: SequencePerformer;
+  readonly #kernels: SequencePerformer;
+  #count = 0;
+
+  constructor(ourRoot: string, kernelRoot: string) {
+    this.#ours = new SequencePerformer(ourRoot);
+    this.#kernels = new SequencePerformer(kernelRoot);
+  }
+
+  async differences(setting: Setting, steps: readonly string[]): Promise<string[]> {
+    const name = `sequence-${this.#count++}`;
+    const [expected, actual] = await Promise.all([
+      this.#kernels.perform(name, setting, steps),
+      this.#ours.perform(name, setting, steps),
+    ]);
+    return comparePerformances(steps, expected, actual, STEP_ALLOWANCES, LIVE_ALLOWANCES);
+  }
+
+  async close(): Promise<void> {
+    await this.#ours.close();
+    await this.#kernels.close();
+  }
+}
+
+interface Mounts {
+  readonly ourImage: string;
+  readonly kernelImage: string;
+  readonly ours: Fuse4fsMount;
+  readonly kernelRoot: string;
+}
+
+async function mountBoth(variant: Variant): Promise<Mounts> {
+  const { mkfs, kernelMkfs = mkfs, options = 'noatime', ourOptions } = variant;
+  const ourImage = makeImage(room, 'ours.img', { sizeBytes: SIZE_BYTES, mkfs: mkfs.split(' ') });
+  const kernelImage = makeImage(room, 'kernel.img', { sizeBytes: SIZE_BYTES, mkfs: kernelMkfs.split(' ') });
+  const ourWords = ['rw', 'acl', 'allow_other', options, ...(ourOptions === undefined ? [] : [ourOptions])];
+  const ours = await mountFuse4fs(room, ourImage, ourWords.join(','));
+  const kernelRoot = kernelMount(room, kernelImage, `rw,acl,user_xattr,${options}`);
+  return { ourImage, kernelImage, ours, kernelRoot };
+}
+
+/** After the unmount: the images themselves, both read by the kernel where it can. */
+async function compareImages({ ourImage, kernelImage }: Mounts, variant: Variant): Promise<void> {
+  expect(e2fsckComplaints(ourImage)).toBe('');
+  if (variant.kernelMkfs !== undefined) return;
+  const expected = comparableTree(await kernelSnapshot(room, kernelImage));
+  const actual = comparableTree(await kernelSnapshot(room, ourImage));
+  expect(summarize(compareSnapshots(expected, actual, IMAGE_ALLOWANCES))).toEqual([]);
+}
+
+async function withPair(variant: Variant, use: (pair: Pair) => Promise<void>): Promise<void> {
+  const mounts = await mountBoth(variant);
+  const pair = new Pair(mounts.ours.mountPoint, mounts.kernelRoot);
+  try {
+    await use(pair);
+  } finally {
+    await pair.close();
+  }
+  await mounts.ours.unmount();
+  run('umount', [mounts.kernelRoot]);
+  await compareImages(mounts, variant);
+  expect(room.leaks()).toEqual([]);
+}
+
+describe.each(VARIANTS.map((variant, nr) => ({ ...variant, nr })))('$name', ({ nr, ...variant }) => {
+  test('random sequences of system calls have the results that they have on the kernel', async () => {
+    await withPair(variant, async (pair) => {
+      const property = fc.asyncProperty(anySetting, anySteps, async (setting, steps) => {
+        expect(await pair.differences(setting, steps)).toEqual([]);
+      });
+      await fc.assert(property, { numRuns: SEQUENCES, seed: SEED * 1000 + nr, verbose: 0 });
+    });
+  });
+});
