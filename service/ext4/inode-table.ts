@@ -189,8 +189,13 @@ export class InodeTable implements InodeStore, JournalParticipant {
   #remember(inode: Inode): void {
     const slot = inode.ino & (CACHED_INODES - 1);
     const displaced = this.#remembered[slot];
+    if (displaced === inode) return;
     this.#remembered[slot] = inode;
-    if (displaced === null || displaced.ino === inode.ino || this.#writing === null) return;
+    if (this.#writing === null) return;
+    // It has one place at a time, or it would be found again when it has been forgotten.
+    const ringPlace = this.#displaced.indexOf(inode);
+    if (ringPlace >= 0) this.#displaced[ringPlace] = null;
+    if (displaced === null || displaced.ino === inode.ino) return;
     this.#displaced[this.#nextDisplaced] = displaced;
     this.#nextDisplaced = (this.#nextDisplaced + 1) % DISPLACED_INODES;
   }

@@ -263,3 +263,31 @@ describe('an inode object', () => {
     expect(to.ino).toBe(2);
   });
 });
+
+describe("inodes that take each other's place in memory", () => {
+  it('are not found as they were before they were deleted', () => {
+    const image = new WritableImage(make(['-N', '16384', '-O', '^inline_data']));
+    const mode = FileType.REGULAR | 0o644;
+    const name = (text: string): [Uint8Array, number, number] => [bytesOf(text), 0, Buffer.byteLength(text)];
+    const dir = image.begin().makeDirectory(image.root, ...name('dir'), 0o755, 0);
+    let rival = dir;
+    while (rival.ino < dir.ino + 8192) rival = newFile(image, `file ${rival.ino}`);
+    const { ino } = rival;
+    const both = () => [image.begin().inode(ino), image.fs.inode(dir.ino)];
+    image.begin().rename(image.root, ...name(`file ${ino - 1}`), dir, ...name('rival'), 0);
+    for (let round = 0; round < 20; round++) {
+      // Each of these needs both inodes, by turns.
+      for (let link = 0; link <= round; link++) {
+        const [file, parent] = both();
+        image.fs.link(file, parent, ...name('link'));
+        image.begin().unlink(image.fs.inode(dir.ino), ...name('link'));
+      }
+      image.begin().unlink(image.fs.inode(dir.ino), ...name('rival'));
+      image.begin().evict(ino);
+      const again = image.begin().createNode(image.fs.inode(dir.ino), ...name('rival'), mode, 0, 0, 0);
+      expect(again.ino).toBe(ino);
+      image.begin().inode(dir.ino);
+      expect(image.begin().inode(ino)).toBe(again);
+    }
+  });
+});
