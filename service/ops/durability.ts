@@ -36,8 +36,9 @@ export class Durability {
     const inode = inodeOf(engine, request.nodeId);
     const dataOnly = (request.u32(FSYNC_IN.fsync_flags) & FsyncFlag.DATA_ONLY) !== 0;
     const answer = this.#answering(request);
-    if (engine.needsCommit(inode, dataOnly)) engine.commit(answer);
-    else this.#settings.flushDevice(answer);
+    // After an abort nobody knows what is on the device: that is for `commit` to say.
+    if (engine.isReadOnly || engine.needsCommit(inode, dataOnly)) engine.commit(answer);
+    else this.#flush(answer);
     return DEFERRED;
   }
 
@@ -47,16 +48,23 @@ export class Durability {
     return DEFERRED;
   }
 
-  /** The outcome of a request that has changed `directory`. */
-  changedDirectory(directory: Inode, request: Request, reply: Reply): number {
-    const waits =
-      this.#settings.dirsync || this.#settings.sync || directory.hasFlag(InodeFlag.DIRSYNC | InodeFlag.SYNC);
+  /** The outcome of a request that has changed a directory, or two (the same one twice otherwise). */
+  changedDirectories(one: Inode, other: Inode, request: Request, reply: Reply): number {
+    const waits = this.#settings.dirsync || this.#settings.sync || isSynchronous(one) || isSynchronous(other);
     return waits ? this.#afterCommit(request, reply) : Errno.OK;
   }
 
   /** The outcome of a request that has changed an inode otherwise. */
   changedInode(inode: Inode, request: Request, reply: Reply): number {
     return this.#settings.sync || inode.hasFlag(InodeFlag.SYNC) ? this.#afterCommit(request, reply) : Errno.OK;
+  }
+
+  /** A failure is told once, and may be of what others have written: of blocks brought home, of another file's data. */
+  #flush(answer: (errno: number) => void): void {
+    this.#settings.flushDevice((errno) => {
+      if (errno !== Errno.OK) this.#engine.abort(errno, 'flushing the device');
+      answer(errno);
+    });
   }
 
   #afterCommit(request: Request, reply: Reply): number {
@@ -74,3 +82,5 @@ export class Durability {
     return (errno) => this.#replies.answer(uniqueLow, uniqueHigh, errno);
   }
 }
+
+const isSynchronous = (directory: Inode): boolean => directory.hasFlag(InodeFlag.DIRSYNC | InodeFlag.SYNC);

@@ -61,6 +61,7 @@ export type WritableEngine = Engine &
     | 'touchAccessTime'
     | 'commit'
     | 'commitNow'
+    | 'isReadOnly'
     | 'needsCommit'
     | 'abort'
     | 'noteError'

@@ -34,6 +34,8 @@ class WriteUnderWay {
 }
 
 export interface FileWriterSettings {
+  /** Mount option sync: as if each file had the attribute S. */
+  readonly sync: boolean;
   /** O_DIRECT of open(2), as the kernel passes it on. */
   readonly directFlag: number;
   readonly onFailure: FailureHandler;
@@ -72,6 +74,7 @@ export class FileWriter {
     const lengthBytes = request.u32(WRITE_IN.size);
     if (lengthBytes > request.bodyBytes - WRITE_IN.SIZE) return Errno.EINVAL;
     if (offset + lengthBytes > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
+    if (this.#engine.isReadOnly) return Errno.EROFS;
     if (isProtected(inode, offset + lengthBytes)) return Errno.EPERM;
     if ((request.u32(WRITE_IN.write_flags) & WriteFlag.KILL_SUIDGID) !== 0) this.#dropPrivileges(inode);
     if (lengthBytes === 0) {
@@ -115,8 +118,9 @@ export class FileWriter {
   #directEnd(inode: Inode, request: Request, offset: number, lengthBytes: number): number {
     const { blockSize } = this.#engine;
     const isDirect = (request.u32(WRITE_IN.flags) & this.#settings.directFlag) !== 0;
+    if (!isDirect && lengthBytes < DIRECT_BYTES_MIN) return 0;
     // Writes to a file with the attribute S are answered after a commit, which takes them to be done.
-    if ((!isDirect && lengthBytes < DIRECT_BYTES_MIN) || inode.hasFlag(InodeFlag.SYNC)) return 0;
+    if (this.#settings.sync || inode.hasFlag(InodeFlag.SYNC)) return 0;
     if (offset % blockSize !== 0 || blockSize % this.#data.alignmentBytes !== 0) return 0;
     const end = Math.ceil((offset + lengthBytes) / blockSize) * blockSize;
     if (end === offset + lengthBytes) return end;
@@ -177,13 +181,19 @@ export class FileWriter {
     else this.#replies.answer(uniqueLow, uniqueHigh, errno);
   }
 
+  /** Another request may be waiting for this, and goes on on behalf of its own caller. */
   #makePartOfFile(ino: number, offset: number, lengthBytes: number): number {
+    const { caller } = this.#engine;
+    const { uid, gid } = caller;
     try {
       this.#engine.beginRequest(0, 0);
       this.#engine.finishWrite(this.#engine.inode(ino), offset, lengthBytes);
       return Errno.OK;
     } catch (error) {
       return this.#settings.onFailure(`WRITE on inode ${ino}`, error);
+    } finally {
+      caller.uid = uid;
+      caller.gid = gid;
     }
   }
 
@@ -213,6 +223,6 @@ export class FileWriter {
  * There are no opens to refuse, so the writes are: of an immutable file all, of an append-only one what only
  * overwrites.
  */
-function isProtected(inode: Inode, end: number): boolean {
+export function isProtected(inode: Inode, end: number): boolean {
   return inode.hasFlag(InodeFlag.IMMUTABLE) || (inode.hasFlag(InodeFlag.APPEND) && end <= inode.sizeBytes);
 }

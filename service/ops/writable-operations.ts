@@ -1,7 +1,16 @@
 import { u64ne } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
 import { FsError } from '../ext4/errors.ts';
-import { BATCH_FORGET_IN, FALLOCATE_IN, FORGET_IN, FORGET_ONE, InitFlag, IOCTL_IN, RENAME_IN } from '../fuse/abi.ts';
+import {
+  BATCH_FORGET_IN,
+  COPY_FILE_RANGE_IN,
+  FALLOCATE_IN,
+  FORGET_IN,
+  FORGET_ONE,
+  InitFlag,
+  IOCTL_IN,
+  RENAME_IN,
+} from '../fuse/abi.ts';
 import type { Connection } from '../fuse/init.ts';
 import type { KernelCache } from '../fuse/kernel-cache.ts';
 import type { LateReplies } from '../fuse/late-replies.ts';
@@ -75,6 +84,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     this.#lifetimes = lifetimes;
     this.#namespace = new Namespace(engine, lifetimes);
     this.#writer = new FileWriter(engine, writer, replies, {
+      sync: settings.sync,
       directFlag: settings.directFlag,
       giveBack: settings.giveBack,
       onFailure,
@@ -191,15 +201,15 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   mknod(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.mknod(request, reply), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.mknod(request, reply), request, reply);
   }
 
   mkdir(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.mkdir(request, reply), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.mkdir(request, reply), request, reply);
   }
 
   symlink(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.symlink(request, reply), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.symlink(request, reply), request, reply);
   }
 
   /** The kernel then sends MKNOD instead, and opening costs nothing anyway. */
@@ -212,25 +222,23 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   link(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.link(request, reply), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.link(request, reply), request, reply);
   }
 
   unlink(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.unlink(request), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.unlink(request), request, reply);
   }
 
   rmdir(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.rmdir(request), request.nodeId, request, reply);
+    return this.#changedDirectory(this.#namespace.rmdir(request), request, reply);
   }
 
   rename(request: Request, reply: Reply): number {
-    const newParent = request.u64(RENAME_IN.newdir);
-    return this.#changedDirectory(this.#namespace.rename(request), newParent, request, reply);
+    return this.#renamed(this.#namespace.rename(request), request, reply);
   }
 
   rename2(request: Request, reply: Reply): number {
-    const newParent = request.u64(RENAME_IN.newdir);
-    return this.#changedDirectory(this.#namespace.rename2(request), newParent, request, reply);
+    return this.#renamed(this.#namespace.rename2(request), request, reply);
   }
 
   write(request: Request, reply: Reply): number {
@@ -250,13 +258,13 @@ export class WritableOperations extends ReadOperations implements Operations {
   copyFileRange(request: Request, reply: Reply): number {
     const errno = this.#copy.run(this.#engine, this.#writer, request);
     if (errno === Errno.OK) reply.written(this.#copy.copiedBytes);
-    return errno;
+    return this.#copied(errno, request, reply);
   }
 
   copyFileRange64(request: Request, reply: Reply): number {
     const errno = this.#copy.run(this.#engine, this.#writer, request);
     if (errno === Errno.OK) reply.copied(this.#copy.copiedBytes);
-    return errno;
+    return this.#copied(errno, request, reply);
   }
 
   setxattr(request: Request, reply: Reply): number {
@@ -311,9 +319,24 @@ export class WritableOperations extends ReadOperations implements Operations {
     return this.#durability.syncfs(request);
   }
 
-  #changedDirectory(errno: number, nodeId: number, request: Request, reply: Reply): number {
+  #changedDirectory(errno: number, request: Request, reply: Reply): number {
     if (errno !== Errno.OK) return errno;
-    return this.#durability.changedDirectory(inodeOf(this.#engine, nodeId), request, reply);
+    const directory = inodeOf(this.#engine, request.nodeId);
+    return this.#durability.changedDirectories(directory, directory, request, reply);
+  }
+
+  #renamed(errno: number, request: Request, reply: Reply): number {
+    if (errno !== Errno.OK) return errno;
+    const from = inodeOf(this.#engine, request.nodeId);
+    // Both kinds of request have the new parent first.
+    const to = inodeOf(this.#engine, request.u64(RENAME_IN.newdir));
+    return this.#durability.changedDirectories(from, to, request, reply);
+  }
+
+  #copied(errno: number, request: Request, reply: Reply): number {
+    if (errno !== Errno.OK) return errno;
+    const to = inodeOf(this.#engine, request.u64(COPY_FILE_RANGE_IN.nodeid_out));
+    return this.#durability.changedInode(to, request, reply);
   }
 
   #changedInode(errno: number, request: Request, reply: Reply): number {

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
+import { InodeFlag } from '../../../service/ext4/layout/inode.ts';
 import { InitFlag, NotifyCode, Opcode, SetattrValid, WriteFlag } from '../../../service/fuse/abi.ts';
 import { Errno } from '../../../shared/errno.ts';
 import { ImageDirectory } from '../../support/ext4-image.ts';
@@ -242,6 +243,28 @@ describe('WRITE', () => {
     settle(session);
   });
 
+  it('is done on behalf of its own caller, whatever it has waited for', () => {
+    const session = open();
+    const node = create(session, 'file');
+    const data = (seed: number): Uint8Array => writeBody(0, pattern(4 * KIB, seed), 0, DIRECT_FLAG);
+    const caller = { uid: 1000, gid: 1001 };
+    session.channel.deliver(requestBytes(Opcode.WRITE, node, 1000, data(1), caller));
+    session.channel.deliver(requestBytes(Opcode.WRITE, node, 1002, data(2), caller));
+    expect(session.writer.underWay.length).toBe(1);
+    expect(session.image.fs.caller).toMatchObject(caller);
+    settle(session);
+  });
+
+  it('is refused, and nothing is written, once the journal was aborted', () => {
+    const session = open();
+    const node = create(session, 'file');
+    session.client.call(Opcode.WRITE, node, writeBody(0, pattern(8 * KIB, 1), WriteFlag.CACHE));
+    session.image.fs.abort(Errno.EIO, 'a test');
+    const overwrite = writeBody(0, pattern(4 * KIB, 2), 0, DIRECT_FLAG);
+    expect(session.client.call(Opcode.WRITE, node, overwrite).errno).toBe(Errno.EROFS);
+    expect(session.writer.underWay).toEqual([]);
+  });
+
   it('is refused for what is no file, for impossible places and for data that is not there', () => {
     const session = open();
     const { client } = session;
@@ -305,10 +328,41 @@ describe('durability', () => {
     expect(lastReply(session).errno).toBe(Errno.EIO);
   });
 
+  it('of nothing is claimed after a flush has failed, whoever learnt of it', () => {
+    const session = open();
+    const [one, another] = ['one', 'another'].map((name) => create(session, name));
+    session.client.call(Opcode.FSYNC, one, zeros(16));
+    session.client.send(Opcode.FSYNC, one, zeros(16));
+    session.flushes[0](Errno.EIO);
+    expect(session.image.fs.isReadOnly).toBe(true);
+    expect(session.client.call(Opcode.FSYNC, another, zeros(16)).errno).toBe(Errno.EIO);
+    expect(session.client.call(Opcode.SYNCFS, ROOT, zeros(8)).errno).toBe(Errno.EIO);
+  });
+
   it('of a mount with sync comes with each change', () => {
     const session = open({ sync: true });
-    create(session, 'file');
+    const node = create(session, 'file');
     expect(session.image.fs.hasChanges).toBe(false);
+    const large = writeBody(0, pattern(200 * KIB, 1), WriteFlag.CACHE);
+    expect(session.client.call(Opcode.WRITE, node, large).errno).toBe(0);
+    expect(session.image.fs.hasChanges).toBe(false);
+    const another = create(session, 'another');
+    const copy = body(u64(0), u64(0), u64(another), u64(0), u64(0), u64(1000), u64(0));
+    expect(session.client.call(Opcode.COPY_FILE_RANGE, node, copy).errno).toBe(0);
+    expect(session.image.fs.hasChanges).toBe(false);
+    settle(session);
+  });
+
+  it('of a directory with the attribute D comes with what goes into it, and what leaves it', () => {
+    const session = open();
+    const { fs } = session.image;
+    const dir = nodeIdIn(session.client.call(Opcode.MKDIR, ROOT, body(u32(0o755), u32(0), cString('dir'))));
+    fs.setFlags(fs.inode(dir), fs.inode(dir).flags | InodeFlag.DIRSYNC);
+    session.client.call(Opcode.MKNOD, dir, mknodBody('name'));
+    expect(fs.hasChanges).toBe(false);
+    const out = body(u64(ROOT), cString('name'), cString('name'));
+    expect(session.client.call(Opcode.RENAME, dir, out).errno).toBe(0);
+    expect(fs.hasChanges).toBe(false);
     settle(session);
   });
 });
@@ -367,6 +421,18 @@ describe('other changes', () => {
     expect(session.client.call(Opcode.COPY_FILE_RANGE, from, copy).view.getUint32(0, true)).toBe(2000);
     expect(session.client.call(Opcode.COPY_FILE_RANGE_64, from, copy).view.getUint32(0, true)).toBe(2000);
     expect(Buffer.compare(contentOf(session, to).subarray(500, 2500), pattern(3000, 5).subarray(1000))).toBe(0);
+    settle(session);
+  });
+
+  it('of an immutable file are refused, copying to it too', () => {
+    const session = open();
+    const { fs } = session.image;
+    const [from, to] = ['from', 'to'].map((name) => create(session, name));
+    session.client.call(Opcode.WRITE, from, writeBody(0, pattern(100, 5), WriteFlag.CACHE));
+    fs.setFlags(fs.inode(to), fs.inode(to).flags | InodeFlag.IMMUTABLE);
+    const copy = body(u64(0), u64(0), u64(to), u64(0), u64(0), u64(100), u64(0));
+    expect(session.client.call(Opcode.COPY_FILE_RANGE, from, copy).errno).toBe(Errno.EPERM);
+    expect(sizeOf(session, to)).toBe(0);
     settle(session);
   });
 
