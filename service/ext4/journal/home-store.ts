@@ -42,8 +42,7 @@ export class HomeStore implements TransactionStore {
     blocks.forEach((block, index) => {
       this.#buffer.slot(index).bytes.set(block.bytes);
     });
-    const steps: DeviceStep[] = [];
-    this.#pushFlush(steps);
+    const steps: DeviceStep[] = [{ kind: 'flush' }];
     for (let from = 0; from < blocks.length; ) {
       const end = this.#endOfRun(blocks, from);
       const bytes = this.#buffer.bytes(from, end - from);

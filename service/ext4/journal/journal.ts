@@ -53,7 +53,6 @@ export class Journal implements HandleGate, StoreListener {
   readonly #device: WritableBlockDevice;
   readonly #handle: Handle;
   readonly #onAbort: (errno: number, during: string) => void;
-  readonly #barrier: boolean;
   readonly #store: TransactionStore;
   readonly #checkpointBlocks: number;
   /** Want to know when what is changed now is durable; served by the next round. */
@@ -84,7 +83,6 @@ export class Journal implements HandleGate, StoreListener {
     this.#device = options.device;
     this.#handle = options.handle;
     this.#onAbort = options.onAbort;
-    this.#barrier = options.barrier;
     this.#checkpointBlocks = Math.max(1, Math.floor(CHECKPOINT_BYTES / blockSize));
     const byMemory = Math.min(MAX_TRANSACTION_BLOCKS, Math.floor(MAX_TRANSACTION_BYTES / blockSize));
     // The cache keeps the blocks of the running transaction, too, beside those that wait for being brought home.
@@ -253,7 +251,7 @@ export class Journal implements HandleGate, StoreListener {
 
   /** Closes the running transaction; the steps that commit it. Null when that was impossible. */
   #closeTransaction(): DeviceStep[] | null {
-    if (this.#handle.running.isEmpty) return this.#barrier ? [{ kind: 'flush' }] : [];
+    if (this.#handle.running.isEmpty) return [{ kind: 'flush' }];
     try {
       this.#letParticipantsFinish();
       const transaction = this.#handle.closeTransaction();

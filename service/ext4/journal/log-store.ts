@@ -132,7 +132,7 @@ export class LogStore implements TransactionStore {
     const steps: DeviceStep[] = [];
     this.#pushLogWrites(steps, count - 1);
     this.#pushSuperblock(steps, revokes.length > 0);
-    if (this.#options.barrier) steps.push({ kind: 'flush' });
+    steps.push({ kind: 'flush' });
     this.#pushWrite(steps, count - 1, 1, this.#options.barrier);
     this.#head = this.#advance(this.#head, count);
     this.#nextLogSequence = nextSequence(this.#nextLogSequence);

@@ -10,7 +10,10 @@ export interface StoreOptions {
   readonly seal: (block: CachedBlock) => void;
   /** Memory aligned as direct I/O wants it. */
   readonly allocate: (bytes: number) => Uint8Array;
-  /** False: no flushes before commit blocks, which then need not be durable either (mount option barrier=0). */
+  /**
+   * False: the device's cache survives a power cut (mount option barrier=0). Commit blocks need not be durable in it
+   * then, but data in the page cache has to get there before them all the same, for which there is only the flush.
+   */
   readonly barrier: boolean;
   /** Blocks that wait in the cache for being brought home, above which that begins. */
   readonly heldBlocksLimit: number;
