@@ -12,8 +12,9 @@ const SHELL = '/bin/sh';
 /**
  * The guard of the mount (GuardedMount), called with options and mount point. Its standard input is the socket, through
  * which first fusermount3 sends the mounted /dev/fuse descriptor, and then the guard that it knows its mount. That is
- * what lies on top of the mount point, with another mount id and device than before, whatever fusermount3 says: one that
- * can't send the descriptor fails, and some versions leave the mount there. What lies on top of it later is not ours.
+ * what lies on top of the mount point, with another mount id and device than before, whatever fusermount3 says: one
+ * that can't send the descriptor fails, and some versions leave the mount there. What lies on top of it later is not
+ * ours.
  */
 const GUARD = `
 trap '' PIPE

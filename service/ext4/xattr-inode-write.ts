@@ -66,7 +66,7 @@ function setReferences(inode: Inode, count: number): void {
   inode.versionLow = count % REFERENCES_PER_CTIME_SECOND;
 }
 
-/** An inode's count of blocks includes those of its values, in whole clusters (kernel: ext4_xattr_inode_alloc_quota). */
+/** An inode's count of blocks includes its values', in whole clusters (kernel: ext4_xattr_inode_alloc_quota). */
 function chargedBlocks512(ctx: WriteContext, valueSize: number): number {
   const clusterBytes = ctx.superblock.clusterBlocks * ctx.blockSize;
   return (Math.ceil(valueSize / clusterBytes) * clusterBytes) / 512;
