@@ -47,10 +47,11 @@ export class MountSettings {
   errors: ErrorsBehavior | null = null;
   /** Between commits; 0 for commits on demand only. */
   commitSeconds = COMMIT_SECONDS_DEFAULT;
-  barrier = true;
-  discard = false;
+  /** Null in these: as the superblock's default mount options say. */
+  barrier: boolean | null = null;
+  discard: boolean | null = null;
   strictAccessTimes = false;
-  groupOfParent = false;
+  groupOfParent: boolean | null = null;
   reservedUid: number | null = null;
   reservedGid: number | null = null;
   writebackCache = true;

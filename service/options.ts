@@ -37,11 +37,12 @@ export interface Options {
   readonly errors: ErrorsBehavior | null;
   /** Between commits; 0 for commits on demand only. */
   readonly commitSeconds: number;
-  readonly barrier: boolean;
-  readonly discard: boolean;
+  /** Null in these: as the superblock's default mount options say. */
+  readonly barrier: boolean | null;
+  readonly discard: boolean | null;
   readonly strictAccessTimes: boolean;
   /** New files belong to the group of their directory. */
-  readonly groupOfParent: boolean;
+  readonly groupOfParent: boolean | null;
   /** Who may use the reserved blocks; null: as the superblock says. */
   readonly reservedUid: number | null;
   readonly reservedGid: number | null;

@@ -7,9 +7,8 @@ import type { Inode } from './inode.ts';
 import { EXTENT_LBLK_END } from './layout/extent.ts';
 import { Incompat, RoCompat } from './layout/features.ts';
 import { FileType, INODE, InodeFlag } from './layout/inode.ts';
+import { DefaultMountOption } from './layout/superblock.ts';
 
-/** s_default_mount_opts bit: user and group ids have 16 bits only. */
-const DEFAULT_OPTION_UID16 = 0x10;
 /** All fields that are known beyond the first 128 bytes. */
 const KNOWN_EXTRA_SIZE = INODE.i_projid + 4 - INODE.BASE_SIZE;
 /** What the checksum covers before the inode itself: number and generation. */
@@ -37,7 +36,7 @@ export class InodeFormat {
     const { superblock, blockSize } = geometry;
     this.inodeSize = superblock.inodeSizeBytes;
     this.blockSize = blockSize;
-    this.wideIds = (superblock.defaultMountOptions & DEFAULT_OPTION_UID16) === 0;
+    this.wideIds = !superblock.hasDefaultOption(DefaultMountOption.UID16);
     this.hugeFiles = superblock.hasRoCompat(RoCompat.HUGE_FILE);
     this.largeDirectories = superblock.hasIncompat(Incompat.LARGEDIR);
     this.projects = superblock.hasRoCompat(RoCompat.PROJECT);

@@ -19,7 +19,7 @@ import { JournalChecksumVersion } from './journal/journal-superblock-image.ts';
 import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Compat, Incompat } from './layout/features.ts';
-import { SUPERBLOCK, type Superblock } from './layout/superblock.ts';
+import { DefaultMountOption, SUPERBLOCK, type Superblock } from './layout/superblock.ts';
 import { touchAccessTime } from './namespace/access-time.ts';
 import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespace/create.ts';
 import { evict } from './namespace/evict.ts';
@@ -105,6 +105,8 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     super(device, superblock, cache, null, options);
     const { geometry, descriptors, validity, checksum } = this;
     const { random } = options;
+    const groupOfParent = options.groupOfParent ?? superblock.hasDefaultOption(DefaultMountOption.BSDGROUPS);
+    const discards = options.discard ?? superblock.hasDefaultOption(DefaultMountOption.DISCARD);
     const report = (error: CorruptionError | DeviceError): void => {
       options.report(error);
       this.noteError(error);
@@ -126,13 +128,13 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
         reservedUid: options.reservedUid ?? superblock.reservedUid,
         reservedGid: options.reservedGid ?? superblock.reservedGid,
         report,
-        onDiscardable: options.discard ? (pblk, lenBlocks) => this.#discard(pblk, lenBlocks) : null,
+        onDiscardable: discards ? (pblk, lenBlocks) => this.#discard(pblk, lenBlocks) : null,
       },
     );
     this.inodeAllocator = new GroupInodeAllocator(
       this,
       { geometry, cache, checksum, descriptors, counts },
-      { groupOfParent: options.groupOfParent, random, report },
+      { groupOfParent, random, report },
     );
     this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
     this.inodes.becomeWritable(this);
@@ -152,13 +154,13 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   #openJournal(): Journal {
     const { device, cache, handle, superblock, descriptors } = this;
-    const { allocate, barrier, onAbort, crc32c } = this.#options;
+    const { allocate, onAbort, crc32c } = this.#options;
     const options = {
       device,
       cache,
       handle,
       allocate,
-      barrier,
+      barrier: this.#options.barrier ?? !superblock.hasDefaultOption(DefaultMountOption.NOBARRIER),
       onAbort,
       seal: (block: CachedBlock) => sealBlock(this, descriptors, block),
       heldBlocksLimit: Math.floor(cache.capacityBlocks / HELD_SHARE),
@@ -279,8 +281,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     requireChangeable(inode);
     this.#space.retry(() =>
       atomically(this.handle, () => {
-        touchChange(this, inode);
-        removeXattr(this, inode, name);
+        if (removeXattr(this, inode, name)) touchChange(this, inode);
       }),
     );
   }
@@ -358,7 +359,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.#journal.abort(errno, during);
   }
 
-  /** Ends writing: everything is brought to its place and the file system marked clean. Returns 0 or a positive errno. */
+  /** Ends writing: brings everything to its place and marks the file system clean. Returns 0 or a positive errno. */
   close(): number {
     const errno = this.#journal.close();
     return errno === 0 ? this.#noteUnmount() : errno;

@@ -7,15 +7,16 @@ export interface WriteOptions extends OpenOptions {
   /** The mount's options, as far as the engine has to do with them. */
   readonly posixAcl: boolean;
   readonly accessTimes: AccessTimePolicy;
-  readonly groupOfParent: boolean;
+  /** New inodes get their directory's group. Null in this and other switches: as the superblock says. */
+  readonly groupOfParent: boolean | null;
   /** Who may use the reserved blocks besides root; null: as the superblock says. */
   readonly reservedUid: number | null;
   readonly reservedGid: number | null;
   /** The right to write that the mmp feature asks for is held (see mmp.ts). */
   readonly isMultiMountProtected: boolean;
-  readonly barrier: boolean;
+  readonly barrier: boolean | null;
   /** Discard freed blocks once it is certain that they are free. */
-  readonly discard: boolean;
+  readonly discard: boolean | null;
   /** Path of the mount point for the superblock's record, null when unknown. */
   readonly mountPoint: Uint8Array | null;
   /** Tells the time. */

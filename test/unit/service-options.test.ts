@@ -61,10 +61,10 @@ describe('the command line', () => {
       superblockKiB: null,
       errors: null,
       commitSeconds: 5,
-      barrier: true,
-      discard: false,
+      barrier: null,
+      discard: null,
       strictAccessTimes: false,
-      groupOfParent: false,
+      groupOfParent: null,
       reservedUid: null,
       reservedGid: null,
       writebackCache: true,
@@ -170,6 +170,7 @@ describe('mount options', () => {
     ['commit=30', { commitSeconds: 30 }],
     ['nobarrier', { barrier: false }],
     ['barrier=0,barrier', { barrier: true }],
+    ['barrier=1', { barrier: true }],
     ['barrier=0', { barrier: false }],
     ['discard', { discard: true }],
     ['discard,nodiscard', { discard: false }],
@@ -191,7 +192,7 @@ describe('mount options', () => {
     expect(withList(`${words},${times}`)).toEqual(parse(['/dev/sda', '/mnt']));
   });
 
-  it.each(['direct', 'directio', 'commit=5', 'data=ordered', 'barrier=1'])('%s says what is so anyway', (list) => {
+  it.each(['direct', 'directio', 'commit=5', 'data=ordered'])('%s says what is so anyway', (list) => {
     expect(withList(list)).toEqual(parse(['/dev/sda', '/mnt', '-s']));
   });
 

@@ -94,6 +94,9 @@ export const SUPERBLOCK_MAGIC = 0xef53;
 /** s_state bits. */
 export const SuperblockState = Object.freeze({ CLEAN: 1, ERROR: 2, ORPHANS: 4 });
 
+/** s_default_mount_opts bits: options that hold unless the mount says otherwise. */
+export const DefaultMountOption = Object.freeze({ BSDGROUPS: 0x2, UID16: 0x10, NOBARRIER: 0x100, DISCARD: 0x400 });
+
 /** s_flags bits: how directory hashes treat bytes above 0x7f. */
 export const SuperblockFlag = Object.freeze({ SIGNED_HASH: 1, UNSIGNED_HASH: 2 });
 
@@ -221,6 +224,10 @@ export class Superblock {
   /** Blocks per cluster: 1 without bigalloc. */
   get clusterBlocks(): number {
     return 2 ** (this.logClusterSize - this.logBlockSize);
+  }
+
+  hasDefaultOption(bit: number): boolean {
+    return (this.defaultMountOptions & bit) !== 0;
   }
 
   hasCompat(bit: number): boolean {
