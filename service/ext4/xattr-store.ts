@@ -1,6 +1,7 @@
 /** Where an attribute goes: into the inode while it fits, else into its block, else into an inode of its own. */
 import { Errno } from '../../shared/errno.ts';
 import { FsError } from './errors.ts';
+import { handleIsFull } from './handle-budget.ts';
 import type { Inode } from './inode.ts';
 import { Incompat } from './layout/features.ts';
 import { XATTR_HEADER, xattrEntrySize } from './layout/xattr.ts';
@@ -76,14 +77,36 @@ export function removeStored(ctx: WriteContext, inode: Inode, index: number, nam
   return true;
 }
 
-/** The inode is being deleted: its block and the inodes of its values go. */
-export function releaseStored(ctx: WriteContext, inode: Inode): void {
-  for (const entry of readBodyEntries(ctx, inode)) releaseOld(ctx, inode, entry);
+/**
+ * The inode is being deleted: its block and the inodes of its values go, of which there can be more than one handle
+ * should change. True when all are gone.
+ */
+export function releaseStored(ctx: WriteContext, inode: Inode): boolean {
+  const body = readBodyEntries(ctx, inode);
+  if (releaseValues(ctx, inode, body)) writeBodyEntries(ctx, inode, body);
   if (!isBlockShared(ctx, inode)) {
-    for (const entry of readBlockEntries(ctx, inode)) releaseOld(ctx, inode, entry);
+    const inBlock = readBlockEntries(ctx, inode);
+    if (releaseValues(ctx, inode, inBlock)) writeBlockEntries(ctx, inode, inBlock);
+    if (inBlock.some(hasValueInode)) return false;
   }
+  if (body.some(hasValueInode)) return false;
   releaseXattrBlock(ctx, inode);
+  return true;
 }
+
+/** Takes entries with an inode of their own out until the handle is full; true when there were any. */
+function releaseValues(ctx: WriteContext, inode: Inode, entries: StoredXattr[]): boolean {
+  let released = false;
+  for (let at = entries.length - 1; at >= 0 && !handleIsFull(ctx); at--) {
+    if (!hasValueInode(entries[at])) continue;
+    releaseOld(ctx, inode, entries[at]);
+    entries.splice(at, 1);
+    released = true;
+  }
+  return released;
+}
+
+const hasValueInode = (entry: StoredXattr): boolean => entry.valueInode !== 0;
 
 const hasValueInodes = (ctx: WriteContext): boolean => ctx.superblock.hasIncompat(Incompat.EA_INODE);
 

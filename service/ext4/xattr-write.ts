@@ -32,10 +32,8 @@ export function removeXattr(ctx: WriteContext, inode: Inode, name: Uint8Array): 
   }
 }
 
-/** The inode is being deleted. */
-export function releaseXattrs(ctx: WriteContext, inode: Inode): void {
-  releaseStored(ctx, inode);
-}
+/** The inode is being deleted. Releases as much as one handle should; true when nothing is left. */
+export const releaseXattrs = (ctx: WriteContext, inode: Inode): boolean => releaseStored(ctx, inode);
 
 const isAcl = (prefix: NamePrefix): boolean =>
   prefix.index === XattrIndex.POSIX_ACL_ACCESS || prefix.index === XattrIndex.POSIX_ACL_DEFAULT;

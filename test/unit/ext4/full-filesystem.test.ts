@@ -135,3 +135,21 @@ describe.each(matrix)('a full file system %s', (_name, options) => {
     expectSound(image);
   });
 });
+
+describe('a log that is small', () => {
+  it('has room for whatever is deleted at once: the many large attributes of one file', () => {
+    const path = directory.make(64 * 2 ** 20, ['-b', '1024', '-O', 'ea_inode', '-J', 'size=1']);
+    const image = new WritableImage(path);
+    const inode = create(image, 0, 0);
+    if (inode === null) throw new Error('no file');
+    for (let index = 0; index < 40; index++) {
+      image.begin().setXattr(inode, bytesOf(`user.${index}`), new Uint8Array(60_000).fill(index), 0);
+    }
+    image.begin().unlink(image.root, name(0), 0, name(0).length);
+    image.begin().evict(inode.ino);
+    expect(image.fs.commitNow()).toBe(0);
+    image.close();
+    image.save(path);
+    expect(e2fsckComplaints(path)).toBe('');
+  });
+});
