@@ -105,6 +105,11 @@ function encodeTimes(format: InodeFormat, inode: Inode, view: DataView, at: numb
   return changed;
 }
 
+/** Nanoseconds of a time that is to be set: at both ends of what can be stored, and beyond, there are none. */
+export function fractionOf(sec: number, nsec: number): number {
+  return sec <= MIN_SECONDS || sec >= MAX_SECONDS_34 ? 0 : nsec;
+}
+
 /** Seconds that a time field can hold, nearest to `sec`; `wide`: it has its extra part. */
 export function clampSeconds(sec: number, wide: boolean): number {
   if (sec < MIN_SECONDS) return MIN_SECONDS;

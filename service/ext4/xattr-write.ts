@@ -24,12 +24,15 @@ export function setXattr(ctx: WriteContext, inode: Inode, name: Uint8Array, valu
   else putStored(ctx, inode, prefix.index, suffix, value);
 }
 
-/** Throws ENODATA when there is no such attribute. */
-export function removeXattr(ctx: WriteContext, inode: Inode, name: Uint8Array): void {
+/**
+ * Throws ENODATA when there is no such attribute, except for access control lists: no list is what was asked for.
+ * Returns whether anything changed.
+ */
+export function removeXattr(ctx: WriteContext, inode: Inode, name: Uint8Array): boolean {
   const prefix = requirePrefix(name);
-  if (!removeStored(ctx, inode, prefix.index, name.subarray(prefix.bytes.length))) {
-    throw new FsError(Errno.ENODATA, 'no such attribute');
-  }
+  const wasThere = removeStored(ctx, inode, prefix.index, name.subarray(prefix.bytes.length));
+  if (!wasThere && !isAcl(prefix)) throw new FsError(Errno.ENODATA, 'no such attribute');
+  return wasThere;
 }
 
 /** The inode is being deleted. Releases as much as one handle should; true when nothing is left. */

@@ -1,5 +1,6 @@
 import { changeModeInAcl } from '../acl-write.ts';
 import type { Inode } from '../inode.ts';
+import { fractionOf } from '../inode-encode.ts';
 import { atomically } from '../journal/atomically.ts';
 import { FileType } from '../layout/inode.ts';
 import { truncate } from '../truncate.ts';
@@ -77,11 +78,11 @@ function apply(ctx: WriteContext, inode: Inode, change: AttributeChange): void {
   }
   if (change.setsAtime) {
     inode.atimeSec = change.atimeSec;
-    inode.atimeNsec = change.atimeNsec;
+    inode.atimeNsec = fractionOf(change.atimeSec, change.atimeNsec);
   }
   if (change.setsMtime) {
     inode.mtimeSec = change.mtimeSec;
-    inode.mtimeNsec = change.mtimeNsec;
+    inode.mtimeNsec = fractionOf(change.mtimeSec, change.mtimeNsec);
   }
   if (change.setsCtime) {
     inode.ctimeSec = change.ctimeSec;
