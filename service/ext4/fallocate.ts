@@ -11,7 +11,6 @@ import { atomically } from './journal/atomically.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { allocateBlocks, convertSome, hasExtents, removeBlocks } from './map-write.ts';
 import { Mapping, MappingType } from './mapping.ts';
-import { touchChange } from './namespace/times.ts';
 import type { WriteContext } from './write-context.ts';
 import { zeroBehindEnd, zeroInBlock } from './zero-fill.ts';
 
@@ -34,6 +33,7 @@ const mapping = new Mapping();
 export function fallocate(ctx: WriteContext, inode: Inode, mode: number, offset: number, length: number): void {
   if (!inode.isRegular) throw new FsError(Errno.ENODEV, `inode ${inode.ino} is no regular file`);
   if (!(offset >= 0 && length > 0)) throw new FsError(Errno.EINVAL, `range ${offset}, ${length} is impossible`);
+  requirePossibleSize(ctx, inode, offset + length);
   if (inode.hasFlag(InodeFlag.INLINE_DATA)) atomically(ctx.handle, () => expandInlineFile(ctx, inode));
   if (!hasExtents(inode) && mode !== (M.PUNCH_HOLE | M.KEEP_SIZE)) {
     throw new FsError(Errno.EOPNOTSUPP, `inode ${inode.ino} has block pointers, not extents`);
@@ -47,7 +47,6 @@ export function fallocate(ctx: WriteContext, inode: Inode, mode: number, offset:
 }
 
 function fillRange(ctx: WriteContext, inode: Inode, mode: number, offset: number, end: number): void {
-  requirePossibleSize(ctx, inode, end);
   const keepSize = (mode & M.KEEP_SIZE) !== 0;
   if ((mode & M.ZERO_RANGE) === 0) fillWithUnwritten(ctx, inode, offset, end, keepSize);
   else zeroRange(ctx, inode, offset, end, keepSize);
@@ -64,7 +63,7 @@ function fillWithUnwritten(ctx: WriteContext, inode: Inode, offset: number, end:
         const reached = fillSome(ctx, inode, lblk, endBlock, oneByOne);
         const reachedBytes = Math.min(end, reached * ctx.blockSize);
         if (!keepSize && reachedBytes > inode.sizeBytes) grow(ctx, inode, reachedBytes);
-        touchChange(ctx, inode);
+        touchWritten(ctx, inode);
         lblk = reached;
         return lblk >= endBlock;
       });
@@ -92,13 +91,15 @@ function fillSome(ctx: WriteContext, inode: Inode, from: number, end: number, on
 function grow(ctx: WriteContext, inode: Inode, sizeBytes: number): void {
   zeroBehindEnd(ctx, inode, sizeBytes);
   setFileSize(ctx, inode, sizeBytes);
-  touchWritten(ctx, inode);
 }
 
 /** Blocks entirely inside become holes, the rest becomes zeros. Nothing behind the block of the file's end changes. */
 function punchHole(ctx: WriteContext, inode: Inode, offset: number, wantedEnd: number): void {
   const { blockSize } = ctx;
-  if (offset >= inode.sizeBytes) return;
+  if (offset >= inode.sizeBytes) {
+    atomically(ctx.handle, () => touchWritten(ctx, inode));
+    return;
+  }
   const end = Math.min(wantedEnd, Math.ceil(inode.sizeBytes / blockSize) * blockSize);
   const firstBlock = Math.ceil(offset / blockSize);
   const endBlock = Math.floor(end / blockSize);
