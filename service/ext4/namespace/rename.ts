@@ -1,5 +1,6 @@
 /** rename(2) with its flags: each one handle, so that a crash shows all of it or nothing. */
 import { Errno } from '../../../shared/errno.ts';
+import { inheritAcls } from '../acl-write.ts';
 import { lookup } from '../directory.ts';
 import { addEntry, parentOf, removeEntry, replaceEntry, setParent } from '../directory-write.ts';
 import { fileTypeOfMode } from '../entry-file-type.ts';
@@ -110,6 +111,7 @@ function vacate(ctx: WriteContext, from: Place, whiteout: Inode | null): void {
 /** A character device 0:0, which overlayfs takes for "deleted". */
 function newWhiteout(ctx: WriteContext, dir: Inode): Inode {
   const inode = ctx.inodeAllocator.allocate(dir, FileType.CHARACTER);
+  inode.mode = inheritAcls(ctx, dir, inode, inode.mode, 0);
   inode.linksCount = 1;
   return inode;
 }
