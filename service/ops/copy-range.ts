@@ -31,6 +31,7 @@ export class RangeCopy {
     writer.waitFor(from.ino);
     writer.waitFor(to.ino);
     if (buffer.length === 0) buffer = new Uint8Array(COPY_BYTES_MAX);
+    writer.changedBy(to, request.uid);
     const readBytes = engine.readFile(from, fromOffset, buffer.subarray(0, lengthBytes));
     this.copiedBytes = engine.writeSmall(to, toOffset, buffer.subarray(0, readBytes));
     return Errno.OK;

@@ -10,6 +10,7 @@ import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
 import type { DataWriter, WritableEngine } from './engine.ts';
 import type { FailureHandler } from './failure.ts';
+import { ROOT_UID } from './ioctl-write.ts';
 import { inodeOf } from './nodes.ts';
 
 /** Where the payload lies in a request buffer. */
@@ -209,6 +210,11 @@ export class FileWriter {
     const overlaps = (write: WriteUnderWay): boolean =>
       write.ino === inode.ino && (growsOverEnd || (write.offset < end && write.end > start));
     while (this.#underWay.some(overlaps)) this.waitForOne();
+  }
+
+  /** Data are about to change by a request that does not tell whether its caller may keep these bits: only root may. */
+  changedBy(inode: Inode, uid: number): void {
+    if (uid !== ROOT_UID && inode.isRegular) this.#dropPrivileges(inode);
   }
 
   #dropPrivileges(inode: Inode): void {
