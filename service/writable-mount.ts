@@ -9,6 +9,7 @@ import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import type { BackingDevice } from './backing-device.ts';
 import { DeviceWriter } from './device-writer.ts';
 import { ErrorBehaviour } from './ext4/error-handling.ts';
+import { INODE } from './ext4/layout/inode.ts';
 import { AccessTimes } from './ext4/namespace/access-time.ts';
 import { WritableFilesystem } from './ext4/writable-filesystem.ts';
 import type { WriteOptions } from './ext4/write-options.ts';
@@ -31,6 +32,8 @@ const ERROR_BEHAVIOURS = Object.freeze({
   'remount-ro': ErrorBehaviour.REMOUNT_READ_ONLY,
   panic: ErrorBehaviour.PANIC,
 });
+
+const SECOND_NS = 1e9;
 
 /** All that can fail in setting up a mount that is written fails here, before there is one. */
 export function openWritable(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
@@ -62,7 +65,12 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
     },
   );
   const trace = options.debug || options.traceOperations;
-  const wishes = { posixAcl: options.acl, writable: true, writebackCache: options.writebackCache };
+  const wishes = {
+    posixAcl: options.acl,
+    writable: true,
+    writebackCache: options.writebackCache,
+    timeGranularityNs: filesystem.superblock.inodeSizeBytes > INODE.BASE_SIZE ? 1 : SECOND_NS,
+  };
   const fuse = new Session(channel, operations, { ...wishes, trace, log });
   const timer = commitRegularly(filesystem, options.commitSeconds);
   const finish = (): number => {

@@ -17,6 +17,8 @@ export interface ConnectionWishes {
   readonly writable: boolean;
   /** Let the kernel gather writes before it sends them. */
   readonly writebackCache: boolean;
+  /** The smallest difference of two times of a file; a nanosecond unless told. */
+  readonly timeGranularityNs?: number;
 }
 
 /** How an INIT request was taken. The reply is complete in the first two cases. */
@@ -90,7 +92,7 @@ export function negotiate(request: Request, reply: Reply, wishes: ConnectionWish
   putU16ne(view, at + INIT_OUT.max_background, BACKGROUND_MAX);
   putU16ne(view, at + INIT_OUT.congestion_threshold, CONGESTION_THRESHOLD);
   putU32ne(view, at + INIT_OUT.max_write, maxWriteBytes(request.bytes.length));
-  putU32ne(view, at + INIT_OUT.time_gran, 1);
+  putU32ne(view, at + INIT_OUT.time_gran, wishes.timeGranularityNs ?? 1);
   putU16ne(view, at + INIT_OUT.max_pages, (flags & InitFlag.MAX_PAGES) === 0 ? 0 : PAGES_MAX);
   return { kind: 'agreed', connection: { minor: agreedMinor, flags } };
 }
