@@ -44,7 +44,9 @@ function judge(image: Uint8Array, recovered: LogicalState): string {
   const strange = lines.filter((line) => !RECOVERY.some((allowed) => allowed.test(line)));
   if ((status !== 0 && status !== 1) || strange.length > 0) return `exit ${status}: ${lines.join(' | ')}`;
   const complaints = e2fsckComplaints(path);
-  return complaints === '' ? difference(captureState(openBytes(new Uint8Array(readFileSync(path)))), recovered) : complaints;
+  return complaints === ''
+    ? difference(captureState(openBytes(new Uint8Array(readFileSync(path)))), recovered)
+    : complaints;
 }
 
 function difference(theirs: LogicalState, ours: LogicalState): string {

@@ -4,12 +4,15 @@
  * system was in at some time since the last sync that had returned, without data that no file ever had there.
  */
 
-import { FsError } from '../../service/ext4/errors.ts';
+import { DeviceError, FsError, IncompatibleError } from '../../service/ext4/errors.ts';
+import { RoCompat } from '../../service/ext4/layout/features.ts';
+import { SuperblockState } from '../../service/ext4/layout/superblock.ts';
 import type { WritableFilesystem } from '../../service/ext4/writable-filesystem.ts';
 import { Errno } from '../../shared/errno.ts';
 import { consistencyFindings, findingsOf } from './consistency-checker.ts';
+import { sealSuperblock } from './ext4-image.ts';
 import { attributeDifference, captureState, type LogicalState } from './logical-state.ts';
-import type { OverlayDevice } from './overlay-device.ts';
+import { BaseContent, OverlayDevice } from './overlay-device.ts';
 import type { Prng } from './prng.ts';
 import { ALL_SECTORS, NO_SECTORS, RecordingDevice, SECTOR_BYTES, type SectorChoice } from './recording-device.ts';
 import { openWritable } from './writable-image.ts';
@@ -59,6 +62,11 @@ interface Snapshot {
 export interface SessionOptions {
   readonly device?: (image: Uint8Array) => RecordingDevice;
   readonly open?: (device: RecordingDevice) => WritableFilesystem;
+  /** Instead of looking at the file system: its state that becomes snapshot `index`. */
+  readonly capture?: (fs: WritableFilesystem, index: number) => LogicalState;
+  /** An operation has failed; true when that was to be expected. */
+  readonly failed?: (error: unknown, step: string) => boolean;
+  readonly syncFailed?: (errno: number) => void;
 }
 
 /** A workload being run on a recording device, from the mount on. */
@@ -73,11 +81,13 @@ export class WorkloadSession {
   readonly history: string[] = [];
   /** What was wrong without any crash. */
   readonly findings: string[] = [];
+  readonly #options: SessionOptions;
   #step = 'mount';
   readonly #writes = new Set<number>();
 
   constructor(image: Uint8Array, random: Prng, options: SessionOptions = {}) {
     this.random = random;
+    this.#options = options;
     this.device = options.device?.(image) ?? new RecordingDevice(image);
     this.fs = (options.open ?? openWritable)(this.device);
     this.device.settle();
@@ -92,6 +102,7 @@ export class WorkloadSession {
     const state = this.#note(this.device.events.length);
     this.fs.commit((errno) => {
       if (errno === 0) this.syncs.push({ event: this.device.events.length, state });
+      else this.#options.syncFailed?.(errno);
       returned();
     });
   }
@@ -109,13 +120,7 @@ export class WorkloadSession {
     const begin = this.device.events.length;
     this.#step = step.name;
     this.fs.beginRequest(0, 0);
-    try {
-      step.run(this);
-      this.history.push(step.name);
-    } catch (error) {
-      if (!(error instanceof FsError) || error.errno === Errno.EROFS) throw error;
-      this.history.push(`${step.name} (${error.message})`);
-    }
+    this.#attempt(step.name, () => step.run(this));
     this.#note(begin);
     // The device goes on meanwhile: not at all, a little, or until it has nothing more to do.
     for (let steps = this.random.below(4); steps > 0 && this.#deviceStep(); steps--);
@@ -131,13 +136,39 @@ export class WorkloadSession {
   /** Writes data past the file system; `finish` is called when it is on the disk, some steps later perhaps. */
   writeData(offsetBytes: number, bytes: Uint8Array, finish: () => void): void {
     const begin = this.device.events.length;
-    const program = this.device.run([{ kind: 'write', offsetBytes, bytes, durable: false }], () => {
+    const program = this.device.run([{ kind: 'write', offsetBytes, bytes, durable: false }], (errno) => {
       this.#writes.delete(program);
       this.fs.beginRequest(0, 0);
-      finish();
+      this.#attempt('the end of a write', errno === 0 ? finish : () => this.#dataIsLost(errno));
       this.#note(begin);
     });
     this.#writes.add(program);
+  }
+
+  /** Errors of the file system are part of life. */
+  #attempt(name: string, action: () => void): void {
+    try {
+      action();
+      this.history.push(name);
+    } catch (error) {
+      const isExpected = this.#options.failed ?? isOrdinary;
+      if (!isExpected(error, name)) throw error;
+      this.history.push(`${name} (${error instanceof Error ? error.message : String(error)})`);
+    }
+  }
+
+  /** The same, and waits. */
+  writeDataNow(offsetBytes: number, bytes: Uint8Array): void {
+    let result = 0;
+    const program = this.device.run([{ kind: 'write', offsetBytes, bytes, durable: false }], (errno) => {
+      result = errno;
+    });
+    this.device.wait(program);
+    if (result !== 0) this.#dataIsLost(result);
+  }
+
+  #dataIsLost(errno: number): never {
+    throw new DeviceError(errno, 'write', 0, 0);
   }
 
   #finishWrites(): void {
@@ -163,13 +194,16 @@ export class WorkloadSession {
   }
 
   #note(event: number): number {
-    const state = captureState(this.fs);
+    const state = this.#options.capture?.(this.fs, this.snapshots.length) ?? captureState(this.fs);
     const foreign = foreignData(state);
     if (foreign !== '') this.findings.push(`after ${this.#step}: ${foreign}`);
     this.snapshots.push({ state, event, label: this.#step });
     return this.snapshots.length - 1;
   }
 }
+
+/** No space, or not what the step was made for. */
+const isOrdinary = (error: unknown): boolean => error instanceof FsError && error.errno !== Errno.EROFS;
 
 export interface Violation {
   readonly event: number;
@@ -261,6 +295,10 @@ export interface ExplorationOptions {
   readonly from?: number;
   /** Called for each state without findings. */
   readonly onState?: (state: CrashState) => void;
+  /** Errors have been recorded, and are struck out as e2fsck would do, when it finds nothing. */
+  readonly forgiveErrors?: boolean;
+  /** What e2fsck makes of a disk that isn't consistent; null where all must be. */
+  readonly repair?: ((image: Uint8Array) => Uint8Array) | null;
 }
 
 /** What was looked at, and what was wrong. */
@@ -271,6 +309,8 @@ export class CrashExploration {
   readonly #session: WorkloadSession;
   readonly #random: Prng;
   readonly #seen = new Set<string>();
+  #forgiveErrors = false;
+  #repair: ((image: Uint8Array) => Uint8Array) | null = null;
 
   constructor(session: WorkloadSession, random: Prng) {
     this.#session = session;
@@ -278,7 +318,16 @@ export class CrashExploration {
     for (const finding of session.findings) this.violations.push({ event: -1, choice: 'no crash', finding });
   }
 
-  explore({ budget, perMoment = 6, from = 0, onState = () => {} }: ExplorationOptions): this {
+  explore({
+    budget,
+    perMoment = 6,
+    from = 0,
+    onState = () => {},
+    forgiveErrors = false,
+    repair = null,
+  }: ExplorationOptions): this {
+    this.#forgiveErrors = forgiveErrors;
+    this.#repair = repair;
     const moments = this.#moments(from);
     const end = this.states + budget;
     while (moments.length > 0 && this.states < end) {
@@ -318,7 +367,11 @@ export class CrashExploration {
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     this.states++;
-    const recovered = recover(device, this.states % CLOSE_ONE_IN === 0);
+    let recovered = recover(device, this.states % CLOSE_ONE_IN === 0, this.#forgiveErrors);
+    if (typeof recovered === 'string' && this.#repair !== null) {
+      const repaired = this.#repair(disk().toBytes());
+      recovered = recover(new OverlayDevice(new BaseContent(repaired)), true);
+    }
     const finding = typeof recovered === 'string' ? recovered : oracleFinding(this.#session, first, last, recovered);
     if (finding !== '') this.violations.push({ event, choice: name, finding });
     else if (typeof recovered !== 'string') {
@@ -328,23 +381,42 @@ export class CrashExploration {
 }
 
 /** Mounts the disk and checks it; what it shows, or what is wrong with it. */
-function recover(device: OverlayDevice, mustClose: boolean): LogicalState | string {
-  let findings: string[];
-  let state: LogicalState;
-  try {
-    const fs = openWritable(device);
-    state = captureState(fs);
-    if (mustClose || fs.hasChanges) {
-      const errno = fs.close();
-      if (errno !== 0) return `closing failed with errno ${errno}`;
-      findings = consistencyFindings(device);
-    } else {
-      findings = findingsOf(fs);
+export function recover(device: OverlayDevice, mustClose: boolean, forgiveErrors = false): LogicalState | string {
+  // They may be recorded in the superblock's place, and again in the copy that the journal holds.
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return mountAndCheck(device, mustClose || attempt > 0);
+    } catch (error) {
+      const mayForgive = forgiveErrors && attempt < 2 && error instanceof IncompatibleError;
+      if (!mayForgive) return `mounting failed: ${describe(error)}`;
+      strikeErrorsOut(device);
     }
-  } catch (error) {
-    return `mounting failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  }
+}
+
+const describe = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+
+function mountAndCheck(device: OverlayDevice, mustClose: boolean): LogicalState | string {
+  const fs = openWritable(device);
+  const state = captureState(fs);
+  let findings: string[];
+  if (mustClose || fs.hasChanges) {
+    const errno = fs.close();
+    if (errno !== 0) return `closing failed with errno ${errno}`;
+    findings = consistencyFindings(device);
+  } else {
+    findings = findingsOf(fs);
   }
   return findings.length === 0 ? state : `inconsistent: ${findings.join('; ')}`;
+}
+
+function strikeErrorsOut(device: OverlayDevice): void {
+  const superblock = new Uint8Array(1024);
+  device.read(1024, superblock);
+  const view = new DataView(superblock.buffer);
+  view.setUint16(0x3a, view.getUint16(0x3a, true) & ~SuperblockState.ERROR, true);
+  if ((view.getUint32(0x64, true) & RoCompat.METADATA_CSUM) !== 0) sealSuperblock(superblock, 0);
+  device.write(1024, superblock);
 }
 
 /** The oldest and the newest snapshot that may be found on a disk after `event` events. */
@@ -360,7 +432,12 @@ function promisedAt({ syncs, snapshots }: WorkloadSession, event: number): { fir
 function foreignData(state: LogicalState): string {
   for (const [path, { ino, data }] of state) {
     const tag = dataTag(ino);
-    for (let at = 0; at < data.length; at++) {
+    // Most data is in order, which is quickly seen word by word.
+    const words = new Uint32Array(data.buffer, data.byteOffset, data.byteOffset % 4 === 0 ? data.length >>> 2 : 0);
+    const tags = (tag * 0x01010101) >>> 0;
+    let word = 0;
+    while (word < words.length && (words[word] === 0 || (words[word] & 0xf0f0f0f0) >>> 0 === tags)) word++;
+    for (let at = 4 * word; at < data.length; at++) {
       if (data[at] === 0 || (data[at] & 0xf0) === tag) continue;
       return `${path} (inode ${ino}) shows foreign data at ${at}: 0x${data[at].toString(16)}`;
     }

@@ -117,7 +117,7 @@ export const writeDirect = (path: string, block: number, blocks: number): Worklo
       const length = plan.segments[2 * index + 1];
       const piece = bytes.subarray(from, from + length);
       const offsetBytes = plan.segments[2 * index];
-      s.device.wait(s.device.run([{ kind: 'write', offsetBytes, bytes: piece, durable: false }], () => {}));
+      s.writeDataNow(offsetBytes, piece);
       from += length;
     }
     if (plan.lengthBytes > 0) s.fs.finishWrite(inode, block * blockSize, plan.lengthBytes);
