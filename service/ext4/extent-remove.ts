@@ -11,7 +11,7 @@ import {
 } from './extent-node.ts';
 import { ExtentPath } from './extent-path.ts';
 import { ROOT_CAPACITY } from './extent-tree.ts';
-import { handleIsFull } from './handle-budget.ts';
+import { handleIsFull, stepBlocks } from './handle-budget.ts';
 import type { Inode } from './inode.ts';
 import { unchargeBlocks } from './inode-blocks.ts';
 import { putEntryLblk, putExtentPblk, putExtentRawLen } from './layout/extent.ts';
@@ -61,14 +61,17 @@ function emptyLeaf(ctx: WriteContext, inode: Inode, from: number, end: number, i
   let outcome: number = LeafOutcome.GO_ON;
   let isTouched = false;
   let index = path.index(path.depth);
-  for (; index >= 0; index--) {
+  while (index >= 0) {
     const lblk = path.lblk(index);
-    const lenBlocks = lenOf(path.rawLen(index));
-    if (lblk + lenBlocks <= from) {
+    const extentEnd = lblk + lenOf(path.rawLen(index));
+    if (extentEnd <= from) {
       outcome = LeafOutcome.RANGE_DONE;
       break;
     }
-    if (lblk >= end) continue;
+    if (lblk >= end) {
+      index--;
+      continue;
+    }
     if (!isFirst && handleIsFull(ctx)) {
       outcome = LeafOutcome.HANDLE_FULL;
       break;
@@ -76,14 +79,16 @@ function emptyLeaf(ctx: WriteContext, inode: Inode, from: number, end: number, i
     if (!isTouched) path.touch(ctx, inode, path.depth);
     isTouched = true;
     isFirst = false;
-    const first = Math.max(lblk, from);
-    const last = Math.min(lblk + lenBlocks, end);
+    const begin = Math.max(lblk, from);
+    const last = Math.min(extentEnd, end);
+    const first = last < extentEnd ? begin : Math.max(begin, last - stepBlocks(isMetadata));
     giveBack(ctx, inode, path.pblk(index) + first - lblk, last - first, isMetadata);
-    if (first > lblk && last < lblk + lenBlocks) {
+    if (first > lblk && last < extentEnd) {
       cutMiddle(ctx, inode, index, first, last);
       return LeafOutcome.RANGE_DONE;
     }
     cutEdge(ctx, inode, index, first, last);
+    if (first === begin) index--;
   }
   if (path.entries(path.depth) === 0) dropEmptyNodes(ctx, inode);
   return outcome;

@@ -6,6 +6,12 @@ import type { WriteContext } from './write-context.ts';
  * and what ends the handle take some more.
  */
 const BUDGET_BLOCKS = 48;
+/** Most blocks that one step gives back when each of them counts as changed, as those of directories do. */
+const METADATA_STEP_BLOCKS = 32;
+
+/** How many blocks one step may give back. */
+export const stepBlocks = (isMetadata: boolean): number =>
+  isMetadata ? METADATA_STEP_BLOCKS : Number.POSITIVE_INFINITY;
 
 /** True when the rest of a long change belongs into another handle. */
 export const handleIsFull = (ctx: WriteContext): boolean => ctx.handle.changedBlocks >= BUDGET_BLOCKS;

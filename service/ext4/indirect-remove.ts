@@ -1,6 +1,6 @@
 import { putU32le, u32le } from '../../shared/bytes.ts';
 import type { CachedBlock } from './buffer-cache.ts';
-import { handleIsFull } from './handle-budget.ts';
+import { handleIsFull, stepBlocks } from './handle-budget.ts';
 import { DIRECT_POINTERS, MAX_LEVELS, POINTER_SIZE } from './indirect-map.ts';
 import { touchIndirect } from './indirect-write.ts';
 import type { Inode } from './inode.ts';
@@ -123,7 +123,8 @@ function removeData(
     let lenBlocks = 1;
     putU32le(view, at + index * POINTER_SIZE, 0);
     index--;
-    while (index >= stop && u32le(view, at + index * POINTER_SIZE) === pblk - 1) {
+    const most = stepBlocks(removal.isMetadata);
+    while (index >= stop && lenBlocks < most && u32le(view, at + index * POINTER_SIZE) === pblk - 1) {
       putU32le(view, at + index * POINTER_SIZE, 0);
       index--;
       pblk--;

@@ -80,6 +80,8 @@ export class Handle {
   readonly #participants: JournalParticipant[] = [];
   readonly #images: BlockImage[] = [];
   #imagesUsed = 0;
+  /** Blocks forgotten that were not in the cache: they cost nothing but their revoke records. */
+  #forgottenUnseen = 0;
   #gate: HandleGate | null = null;
   #number = 0;
   #isOpen = false;
@@ -101,9 +103,9 @@ export class Handle {
     return this.#isOpen;
   }
 
-  /** Blocks that the open handle has changed so far. */
+  /** Blocks that the open handle has changed or forgotten so far. */
   get changedBlocks(): number {
-    return this.#imagesUsed;
+    return this.#imagesUsed + this.#forgottenUnseen;
   }
 
   addParticipant(participant: JournalParticipant): void {
@@ -124,6 +126,7 @@ export class Handle {
     this.#isOpen = true;
     this.#number++;
     this.#imagesUsed = 0;
+    this.#forgottenUnseen = 0;
     this.#blocksBefore = this.#running.blocks.length;
     this.#revokedBefore = this.#running.revoked.length;
   }
@@ -156,6 +159,7 @@ export class Handle {
       block.forgotten = true;
     } else {
       this.#requireOpen();
+      this.#forgottenUnseen++;
     }
     this.#running.revoked.push(blockNr);
   }

@@ -152,4 +152,25 @@ describe('a log that is small', () => {
     image.save(path);
     expect(e2fsckComplaints(path)).toBe('');
   });
+
+  it.each([
+    ['extents', []],
+    ['block pointers', ['-t', 'ext3']],
+  ])('has room for whatever is deleted at once: a large directory, mapped by %s', (_map, args) => {
+    const path = directory.make(32 * 2 ** 20, ['-b', '1024', '-J', 'size=1', ...args]);
+    const image = new WritableImage(path, { cacheBytes: 32 * 2 ** 20 });
+    const file = create(image, 0, 0);
+    if (file === null) throw new Error('no file');
+    const dir = image.begin().makeDirectory(image.root, bytesOf('dir'), 0, 3, 0o755, 0);
+    const long = (index: number): Uint8Array => bytesOf(`${index}`.padEnd(250, 'x'));
+    for (let index = 0; index < 4000; index++) image.begin().link(file, dir, long(index), 0, 250);
+    for (let index = 0; index < 4000; index++) image.begin().unlink(dir, long(index), 0, 250);
+    expect(dir.sizeBytes).toBeGreaterThan(2 ** 20);
+    image.begin().removeDirectory(image.root, bytesOf('dir'), 0, 3);
+    image.begin().evict(dir.ino);
+    expect(image.fs.commitNow()).toBe(0);
+    image.close();
+    image.save(path);
+    expect(e2fsckComplaints(path)).toBe('');
+  });
 });
