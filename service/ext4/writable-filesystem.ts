@@ -40,8 +40,11 @@ import type { Caller, Timestamp, WriteContext } from './write-context.ts';
 import type { WriteOptions } from './write-options.ts';
 import { removeXattr, setXattr } from './xattr-write.ts';
 
-function requireWritable(superblock: Superblock, { isMultiMountProtected }: WriteOptions): void {
+function requireWritable(superblock: Superblock, { isMultiMountProtected, noRecovery }: WriteOptions): void {
   const obstacles = writeObstacles(superblock, isMultiMountProtected);
+  if (noRecovery && superblock.hasIncompat(Incompat.RECOVER)) {
+    obstacles.push('the journal needs recovery, which norecovery forbids');
+  }
   if (obstacles.length > 0) throw new IncompatibleError(`can't be mounted for writing: ${obstacles.join('; ')}`);
 }
 
