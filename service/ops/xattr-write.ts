@@ -5,7 +5,7 @@ import { SETXATTR_IN, SetxattrFlag } from '../fuse/abi.ts';
 import type { Request } from '../fuse/request.ts';
 import type { WritableEngine } from './engine.ts';
 import { inodeOf } from './nodes.ts';
-import { isPosixAcl, XATTR_BYTES_MAX } from './xattr.ts';
+import { isAccessList, isPosixAcl, XATTR_BYTES_MAX } from './xattr.ts';
 
 const SET_GID = 0o2000;
 
@@ -23,8 +23,9 @@ export function setxattr(engine: WritableEngine, posixAcl: boolean, extended: bo
   const inode = inodeOf(engine, request.nodeId);
   // A copy: the engine may keep it, and the request's buffer is used again.
   engine.setXattr(inode, name, request.second().slice(), request.u32(SETXATTR_IN.flags));
-  const killsSgid = extended && (request.u32(SETXATTR_IN.setxattr_flags) & SetxattrFlag.ACL_KILL_SGID) !== 0;
-  if (killsSgid && (inode.mode & SET_GID) !== 0) {
+  const mayKillSgid = extended && (request.u32(SETXATTR_IN.setxattr_flags) & SetxattrFlag.ACL_KILL_SGID) !== 0;
+  // The kernel asks for it with default lists as well, which have nothing to do with the directory's own mode.
+  if (mayKillSgid && isAccessList(name) && (inode.mode & SET_GID) !== 0) {
     change.clear();
     change.mode = inode.mode & ~SET_GID;
     engine.setAttributes(inode, change);

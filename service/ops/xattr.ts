@@ -11,6 +11,7 @@ export const XATTR_BYTES_MAX = 64 * 1024;
 
 const TRUSTED = new TextEncoder().encode('trusted.');
 const POSIX_ACL = new TextEncoder().encode('system.posix_acl_');
+const POSIX_ACL_ACCESS = new TextEncoder().encode('system.posix_acl_access');
 
 /** GETXATTR. Without the feature the answer is the same for ever: ENOSYS makes the kernel stop asking. */
 export function getxattr(engine: Engine, posixAcl: boolean, request: Request, reply: Reply): number {
@@ -69,6 +70,8 @@ function endOfName(names: Uint8Array, start: number): number {
 }
 
 export const isPosixAcl = (name: Uint8Array): boolean => startsWith(name, 0, POSIX_ACL);
+
+export const isAccessList = (name: Uint8Array): boolean => startsWith(name, 0, POSIX_ACL_ACCESS);
 
 function startsWith(names: Uint8Array, at: number, prefix: Uint8Array): boolean {
   return prefix.every((byte, index) => names[at + index] === byte);
