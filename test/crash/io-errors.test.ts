@@ -23,6 +23,8 @@ function repaired(image: Uint8Array): Uint8Array {
   return imageBytes(path);
 }
 
+/** Every so many faults e2fsck looks at what they leave. */
+const E2FSCK_ONE_IN = 16;
 /** Small, so that blocks are read again and again. */
 const CACHE_BYTES = 64 * 1024;
 
@@ -102,13 +104,16 @@ class Attempt {
       session.run(steps);
       if (session.fs.isReadOnly) this.#requireReadOnly(session);
       session.device.fault = null;
+      const isReported = this.#surfaced.some((line) => line.startsWith('report'));
+      const isSampled = this.#fault.n % E2FSCK_ONE_IN === 0;
       const exploration = new CrashExploration(session, random);
       exploration.explore({
         budget: 3,
         from: session.device.events.length,
         forgiveErrors: this.#surfaced.length > 0,
         // Blocks of a group whose bitmap can't be read aren't given back: their loss is noted, and repaired by e2fsck.
-        repair: this.#surfaced.some((line) => line.startsWith('report')) ? repaired : null,
+        repair: isReported || isSampled ? repaired : null,
+        repairAll: isSampled,
       });
       for (const { choice, finding } of exploration.violations) {
         this.#findings.push(`${choice}: ${finding}; after ${session.history.join('; ')}; ${this.#surfaced.join('; ')}`);

@@ -299,6 +299,8 @@ export interface ExplorationOptions {
   readonly forgiveErrors?: boolean;
   /** What e2fsck makes of a disk that isn't consistent; null where all must be. */
   readonly repair?: ((image: Uint8Array) => Uint8Array) | null;
+  /** Let it have a look at every disk. */
+  readonly repairAll?: boolean;
 }
 
 /** What was looked at, and what was wrong. */
@@ -310,6 +312,7 @@ export class CrashExploration {
   readonly #random: Prng;
   readonly #seen = new Set<string>();
   #forgiveErrors = false;
+  #repairAll = false;
   #repair: ((image: Uint8Array) => Uint8Array) | null = null;
 
   constructor(session: WorkloadSession, random: Prng) {
@@ -318,16 +321,11 @@ export class CrashExploration {
     for (const finding of session.findings) this.violations.push({ event: -1, choice: 'no crash', finding });
   }
 
-  explore({
-    budget,
-    perMoment = 6,
-    from = 0,
-    onState = () => {},
-    forgiveErrors = false,
-    repair = null,
-  }: ExplorationOptions): this {
-    this.#forgiveErrors = forgiveErrors;
-    this.#repair = repair;
+  explore(options: ExplorationOptions): this {
+    const { budget, perMoment = 6, from = 0, onState = () => {} } = options;
+    this.#forgiveErrors = options.forgiveErrors ?? false;
+    this.#repair = options.repair ?? null;
+    this.#repairAll = options.repairAll ?? false;
     const moments = this.#moments(from);
     const end = this.states + budget;
     while (moments.length > 0 && this.states < end) {
@@ -368,7 +366,7 @@ export class CrashExploration {
     this.#seen.add(key);
     this.states++;
     let recovered = recover(device, this.states % CLOSE_ONE_IN === 0, this.#forgiveErrors);
-    if (typeof recovered === 'string' && this.#repair !== null) {
+    if (this.#repair !== null && (this.#repairAll || typeof recovered === 'string')) {
       const repaired = this.#repair(disk().toBytes());
       recovered = recover(new OverlayDevice(new BaseContent(repaired)), true);
     }
