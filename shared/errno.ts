@@ -43,6 +43,7 @@ export const Errno = Object.freeze({
   EAFNOSUPPORT: 97,
   ECONNRESET: 104,
   ENOBUFS: 105,
+  ESHUTDOWN: 108,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
   ESTALE: 116,

@@ -299,7 +299,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     this.#writer.waitForAll();
     const errno = this.#engine.commitNow();
     this.#isShutDown = true;
-    this.#engine.abort(Errno.EIO, 'shut down as asked');
+    this.#engine.abort(Errno.ESHUTDOWN, 'shut down as asked');
     reply.ioctl(0);
     return errno;
   }

@@ -194,6 +194,8 @@ export class LogStore implements TransactionStore {
   }
 
   abort(errno: number): void {
+    // As the kernel has it: who wanted an end has found no error, and nobody need look for one.
+    if (errno === Errno.ESHUTDOWN) return;
     this.#abortErrno = errno;
     this.#recordAbort();
   }

@@ -379,6 +379,18 @@ describe('without a log', () => {
   });
 });
 
+describe('shutting down', () => {
+  it('ends all changes, and is no error of the file system', () => {
+    const rig = rigOn(plain);
+    rig.change(new Map([[plain.unused, 1]]));
+    rig.journal.abort(Errno.ESHUTDOWN, 'a test');
+    rig.device.settle();
+    expect(rig.device.events).toEqual([]);
+    expect(() => rig.handle.begin()).toThrow('aborted');
+    expect(rig.journal.close()).toBe(Errno.EIO);
+  });
+});
+
 describe('without barriers', () => {
   const order = (rig: JournalRig): (string | boolean)[] =>
     rig.device.events.map((event) => (event.kind === 'write' ? event.durable : event.kind));
