@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { MemoryBlockDevice } from '../../service/ext4/block-device.ts';
 import type { CrashState } from '../support/crash-explorer.ts';
-import { CrashImages, UNJOURNALLED } from '../support/crash-images.ts';
+import { CrashImages } from '../support/crash-images.ts';
 import { runScenario } from '../support/crash-scenarios.ts';
 import { ImageDirectory, openBytes } from '../support/ext4-image.ts';
 import { attributeDifference, captureState, type LogicalState } from '../support/logical-state.ts';
@@ -105,8 +105,4 @@ describe('e2fsck recovers what a power cut has left', () => {
   test('in enough states', () => {
     expect(total).toBeGreaterThan(500);
   });
-});
-
-describe('without a journal', () => {
-  void UNJOURNALLED;
 });

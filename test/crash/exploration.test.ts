@@ -50,13 +50,13 @@ describe('after a power cut every promise is kept', () => {
   });
 
   test.each(DIVISIONS)('by long workloads: part %i', (part) => {
-    const states = explore('random', range(part * 10, 10), 75);
+    const states = explore('random', range(part * 10, 10), 220);
     total += states;
-    expect(states).toBeGreaterThan(600);
+    expect(states).toBeGreaterThan(1500);
   });
 
   test.each(DIVISIONS)('by recovery, and by what follows it: part %i', (part) => {
-    const states = explore('chain', range(part * 10, 10), 72);
+    const states = explore('chain', range(part * 10, 10), 120);
     total += states;
     expect(states).toBeGreaterThan(500);
   });
