@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "placement.h"
 #include "registration.h"
 #include "system_call.h"
 
@@ -160,6 +161,7 @@ class ProgramRunner {
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    Placement::OfThisThread().Leave();
     pthread_t thread;
     const auto run = [](void* runner) -> void* {
       static_cast<ProgramRunner*>(runner)->Run();
