@@ -93,14 +93,18 @@ function grow(ctx: WriteContext, inode: Inode, sizeBytes: number): void {
   setFileSize(ctx, inode, sizeBytes);
 }
 
-/** Blocks entirely inside become holes, the rest becomes zeros. Nothing behind the block of the file's end changes. */
+/** Holes that reach beyond the file's end go on to the end of its last page. */
+const PAGE_BYTES = 4096;
+
+/** Blocks entirely inside become holes, the rest becomes zeros. */
 function punchHole(ctx: WriteContext, inode: Inode, offset: number, wantedEnd: number): void {
   const { blockSize } = ctx;
   if (offset >= inode.sizeBytes) {
     atomically(ctx.handle, () => touchWritten(ctx, inode));
     return;
   }
-  const end = Math.min(wantedEnd, Math.ceil(inode.sizeBytes / blockSize) * blockSize);
+  const unit = Math.max(blockSize, PAGE_BYTES);
+  const end = wantedEnd > inode.sizeBytes ? Math.ceil(inode.sizeBytes / unit) * unit : wantedEnd;
   const firstBlock = Math.ceil(offset / blockSize);
   const endBlock = Math.floor(end / blockSize);
   ctx.blocks.discardReservation(inode.ino);
