@@ -1,11 +1,14 @@
+import { Errno } from '../../shared/errno.ts';
 import type { WritableBlockDevice } from './block-device.ts';
-import { SpaceAwaitsCommit } from './errors.ts';
+import { FsError, SpaceAwaitsCommit } from './errors.ts';
 
 /** Where freed blocks wait before they can be used again: for the commit of their freeing, and then for discards. */
 export class SpaceAwaiting {
   readonly #device: WritableBlockDevice;
   /** Commits, blocking. Returns 0 or a positive errno. */
   readonly #commit: () => number;
+  /** Frees what is deleted already but not given back yet; false when there is nothing of that kind. */
+  reclaim: () => boolean = () => false;
   /** Discards under way. */
   readonly #discards = new Set<number>();
 
@@ -14,12 +17,14 @@ export class SpaceAwaiting {
     this.#commit = commit;
   }
 
-  /** Runs the operation; when it lacks space that only has to be waited for, waits and runs it once more. */
+  /** Runs the operation; when it lacks space that can be had or only has to be waited for, runs it once more then. */
   retry<T>(operation: () => T): T {
     try {
       return operation();
     } catch (error) {
-      if (!(error instanceof SpaceAwaitsCommit) || this.#commit() !== 0) throw error;
+      if (!(error instanceof FsError && error.errno === Errno.ENOSPC)) throw error;
+      const hasReclaimed = this.reclaim();
+      if (!(hasReclaimed || error instanceof SpaceAwaitsCommit) || this.#commit() !== 0) throw error;
       for (const program of this.#discards) this.#device.wait(program);
       return operation();
     }

@@ -185,6 +185,14 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     return block;
   }
 
+  /**
+   * `reclaim` is called when an operation has found no space, before it is tried again: it evicts what can be, and
+   * returns false when there was nothing.
+   */
+  reclaimThrough(reclaim: () => boolean): void {
+    this.#space.reclaim = reclaim;
+  }
+
   get isReadOnly(): boolean {
     return this.#journal.isAborted;
   }

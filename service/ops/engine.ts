@@ -62,6 +62,7 @@ export type WritableEngine = Engine &
     | 'commit'
     | 'commitNow'
     | 'isReadOnly'
+    | 'reclaimThrough'
     | 'needsCommit'
     | 'abort'
     | 'noteError'

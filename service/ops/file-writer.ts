@@ -132,9 +132,14 @@ export class FileWriter {
   #writeSmall(inode: Inode, request: Request, reply: Reply, offset: number, lengthBytes: number): number {
     this.#waitForOverlap(inode, offset, offset + lengthBytes);
     const start = request.bodyStart + WRITE_IN.SIZE;
-    const written = this.#engine.writeSmall(inode, offset, request.bytes.subarray(start, start + lengthBytes));
+    const bytes = request.bytes.subarray(start, start + lengthBytes);
+    let written = this.#engine.writeSmall(inode, offset, bytes);
     // Of its page cache the kernel believes everything written that is not refused.
     const mustBeWhole = (request.u32(WRITE_IN.write_flags) & WriteFlag.CACHE) !== 0;
+    // Where not even a beginning has room, space is looked for that deleted files still hold.
+    if (written < lengthBytes && mustBeWhole) {
+      written += this.#engine.writeSmall(inode, offset + written, bytes.subarray(written));
+    }
     if (written < lengthBytes && mustBeWhole) return Errno.ENOSPC;
     reply.written(written);
     return Errno.OK;

@@ -61,6 +61,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   #kernelGathersWrites = false;
   #xattrsAreExtended = false;
   #isShutDown = false;
+  #isReclaiming = false;
 
   constructor(
     engine: WritableEngine,
@@ -90,6 +91,7 @@ export class WritableOperations extends ReadOperations implements Operations {
       onFailure,
     });
     this.#durability = new Durability(engine, replies, settings);
+    engine.reclaimThrough(() => this.#reclaim());
     this.#sparseSeek = new SparseSeek(engine, cache, replies, onFailure);
   }
 
@@ -113,6 +115,19 @@ export class WritableOperations extends ReadOperations implements Operations {
   afterRequests(): boolean {
     for (let count = 0; count < EVICTIONS_AT_ONCE && this.#lifetimes.hasEnded; count++) this.#evictOne();
     return this.#lifetimes.hasEnded;
+  }
+
+  /** Somebody lacks space in the middle of a request; what has been deleted before it may not be freed yet. */
+  #reclaim(): boolean {
+    if (this.#isReclaiming || !this.#lifetimes.hasEnded) return false;
+    const { caller } = this.#engine;
+    const { uid, gid } = caller;
+    this.#isReclaiming = true;
+    while (this.#lifetimes.hasEnded) this.#evictOne();
+    this.#isReclaiming = false;
+    caller.uid = uid;
+    caller.gid = gid;
+    return true;
   }
 
   waitForBuffer(): void {

@@ -161,6 +161,36 @@ describe('an inode without a name', () => {
   });
 });
 
+describe('space', () => {
+  it('of what was deleted before is there for the next request, however many wait', () => {
+    const session = open();
+    const fill = (name: string): number => {
+      const node = create(session, name);
+      const piece = pattern(64 * KIB, 1);
+      for (let at = 0; ; at += piece.length) {
+        const reply = session.client.call(Opcode.WRITE, node, writeBody(at, piece, WriteFlag.CACHE));
+        if (reply.errno === Errno.ENOSPC) break;
+        expect(reply.errno).toBe(0);
+      }
+      // Room for a part of what comes next stays.
+      const size = sizeOf(session, node) - 32 * KIB;
+      session.client.call(Opcode.SETATTR, node, setattrBody(SetattrValid.SIZE, { size }));
+      return node;
+    };
+    const full = fill('full');
+    const next = create(session, 'next');
+    const data = pattern(120 * KIB, 2);
+    session.channel.deliver(
+      requestBytes(Opcode.UNLINK, ROOT, 1000, body(cString('full'))),
+      requestBytes(Opcode.FORGET, full, 1002, forgetBody(1)),
+      requestBytes(Opcode.WRITE, next, 1004, writeBody(0, data, WriteFlag.CACHE)),
+    );
+    expect(lastReply(session)).toMatchObject({ errno: 0, unique: 1004 });
+    expect(Buffer.compare(contentOf(session, next), data)).toBe(0);
+    settle(session);
+  });
+});
+
 describe('WRITE', () => {
   it('of little is done at once', () => {
     const session = open();
