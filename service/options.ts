@@ -222,7 +222,7 @@ Mount options:
   grpid, bsdgroups, nogrpid, sysvgroups
                              group of new files: the directory's, or the creator's
   resuid=N, resgid=N         who may use the reserved blocks
-  direct, directio           accepted: file data bypasses the page cache of the device anyway
+  direct, directio           accepted: what can bypass the page cache of the device does so anyway
   lockfile=PATH              create PATH while mounted (not in a service)
   kernel                     behave like the file system of the kernel
   oom_score_adj=N            how gladly the kernel kills this server
