@@ -24,7 +24,7 @@ import type { Options } from './options.ts';
 import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } from './served-filesystem.ts';
 
 /** Writes that may be under way at once, and one buffer for the request that is read meanwhile. */
-const REQUEST_BUFFERS = 16 + 1;
+const REQUEST_BUFFERS = 8 + 1;
 
 /** The values of errors= as the superblock numbers them. */
 const ERROR_BEHAVIOURS = Object.freeze({
