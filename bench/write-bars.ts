@@ -3,6 +3,7 @@ import type { Bar } from './results.ts';
 const MANY_SMALL_CHANGES = [
   'create',
   'rename',
+  'rename back',
   'unlink',
   'mkdir',
   'rmdir',

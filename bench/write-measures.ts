@@ -53,6 +53,7 @@ const MEDIAN = 1;
 const changes = (name: string, operation: string, directory: string, count = NAMES, which = MEAN): WriteMeasure => ({
   name,
   unit: 'us',
+  slowOnFuse2fs: operation.startsWith('rename'),
   run: (mountpoint, tools) => {
     seconds(`mkdir -p "$1/${directory}"`, mountpoint);
     const words = [operation, `${mountpoint}/${directory}`, String(count)];
