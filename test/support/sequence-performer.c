@@ -481,11 +481,11 @@ static int64_t op_setflags(const struct step *s)
 
 	if (fd < 0)
 		return -1;
+	/* What was written before the file became immutable is to reach it. */
+	fsync(fd);
 	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
 		return close_with(fd, -1);
 	flags = (flags & ~(int)number(s, 3)) | (int)number(s, 2);
-	/* What was written before the file became immutable is to reach it. */
-	fsync(fd);
 	return close_with(fd, ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
@@ -604,26 +604,30 @@ static int is_later(const struct timespec *a, const struct timespec *b)
 }
 
 /*
- * File systems take their times from a clock of a few milliseconds: a change shows only after its next tick. Asked by
- * system call, as what is mapped into processes may be ahead of what the kernel itself goes by.
+ * File systems take their times from a clock of a few milliseconds: a change shows only after its next tick. File
+ * systems with finer times, as the kernel's ext4, may have put all times ahead of that clock. It is asked by system
+ * call, as what is mapped into processes may be ahead of what the kernel itself goes by.
  */
-static void await_tick(const struct timespec *last)
+static struct timespec tick(void)
 {
 	struct timespec now;
 
-	do
-		syscall(SYS_clock_gettime, CLOCK_REALTIME_COARSE, &now);
-	while (!is_later(&now, last));
+	syscall(SYS_clock_gettime, CLOCK_REALTIME_COARSE, &now);
+	return now;
 }
 
 static void watch_before(struct target *targets, int count)
 {
-	struct timespec last;
+	struct timespec last = tick(), now;
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &last);
 	for (int i = 0; i < count; i++)
 		targets[i].exists = stat_target(&targets[i], &targets[i].before);
-	await_tick(&last);
+	for (int i = 0; i < count; i++)
+		if (targets[i].exists && is_later(&targets[i].before.st_ctim, &last))
+			last = targets[i].before.st_ctim;
+	do
+		now = tick();
+	while (!is_later(&now, &last));
 }
 
 static const char *change(const struct timespec *before, const struct timespec *after, const char *letter)
