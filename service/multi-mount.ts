@@ -68,6 +68,8 @@ export class MultiMount {
    * themselves, for ten seconds and more. Throws FsError EBUSY when somebody else is writing.
    */
   static acquire(device: NativeWritableBlockDevice, options: Options, log: Log): MultiMount | null {
+    // With a copy of the superblock nothing is written.
+    if (options.superblockKiB !== null) return null;
     const superblock = readSuperblock(device, SUPERBLOCK.PRIMARY_OFFSET, crc32c);
     if (!superblock.hasIncompat(Incompat.MMP)) return null;
     const blocks = new UncachedBlocks(device, superblock.blockSizeBytes);

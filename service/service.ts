@@ -19,6 +19,8 @@ import { openWritable } from './writable-mount.ts';
 
 const ROOT_UID = 0;
 const STDERR = 2;
+/** What is unwritten goes to the device before the process ends. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 /** Character device 10:229, as stat(2) gives it. */
 const FUSE_DEVICE_NUMBER = (10 << 8) | 229;
 /** Everything a mount needs, set up but not live yet. */
@@ -99,8 +101,9 @@ function openServedFilesystem(fuseFd: number, device: BackingDevice, options: Op
     return openWritable(fuseFd, device, options, log);
   } catch (error) {
     if (!(error instanceof IncompatibleError)) throw error;
+    const readOnly = openReadOnly(fuseFd, device, options, log);
     log.notice(`mounted read-only: ${error.message}`);
-    return openReadOnly(fuseFd, device, options, log);
+    return readOnly;
   }
 }
 
@@ -110,6 +113,11 @@ async function serve(mount: PreparedMount): Promise<number> {
   const uuid = uuidText(filesystem.superblock.uuid);
   if (options.kernel) log.notice(`mounted filesystem ${uuid}.`);
   let errno: number = Errno.OK;
+  const stop = (signal: NodeJS.Signals): void => {
+    log.notice(`ended by ${signal}; the mount is of no use any more, unmount it`);
+    fuse.stop();
+  };
+  for (const signal of STOP_SIGNALS) process.once(signal, stop);
   try {
     await fuse.serve();
   } finally {

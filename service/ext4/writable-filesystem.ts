@@ -40,8 +40,10 @@ import type { Caller, Timestamp, WriteContext } from './write-context.ts';
 import type { WriteOptions } from './write-options.ts';
 import { removeXattr, setXattr } from './xattr-write.ts';
 
-function requireWritable(superblock: Superblock, { isMultiMountProtected, noRecovery }: WriteOptions): void {
+function requireWritable(superblock: Superblock, options: WriteOptions): void {
+  const { isMultiMountProtected, noRecovery, superblockKiB } = options;
   const obstacles = writeObstacles(superblock, isMultiMountProtected);
+  if (superblockKiB !== 0) obstacles.push('copies of the superblock (sb=) are for reading');
   if (noRecovery && superblock.hasIncompat(Incompat.RECOVER)) {
     obstacles.push('the journal needs recovery, which norecovery forbids');
   }

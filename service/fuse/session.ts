@@ -94,6 +94,11 @@ export class Session {
     });
   }
 
+  /** Ends the conversation although the file system is still mounted; `serve` resolves. */
+  stop(): void {
+    if (!this.#ended) this.#end(null);
+  }
+
   /** Opcodes that were asked for at least once. */
   counts(): OpcodeCount[] {
     const counts: OpcodeCount[] = [];

@@ -24,7 +24,8 @@ import {
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { alignedBuffer } from '../../native/writable-block-device.ts';
-import { type Fuse4fsMount, mountFuse4fs } from '../support/fuse4fs-mount.ts';
+import { Ext4Service } from '../support/ext4-service.ts';
+import { type Fuse4fsMount, mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
 import { kernelSnapshot, makeImage, withKernelMount } from '../support/kernel-image.ts';
 import { populationOf } from '../support/populate.ts';
 import { run, sha256OfFile, TestRoom } from '../support/test-room.ts';
@@ -291,4 +292,36 @@ except OSError:
     ]),
   ).toBe('locked\n');
   await mount.unmount();
+});
+
+describe('a mount that is written by way of the helper and the service', () => {
+  test('is written by an unprivileged process, and clean afterwards', async () => {
+    const image = makeImage(room, 'image', EMPTY);
+    const service = await Ext4Service.start(room);
+    try {
+      const mountPoint = room.mountPoint();
+      run(program('fuservicemount'), [image, mountPoint, '-t', 'fuse.ext4']);
+      mkdirSync(join(mountPoint, 'directory'));
+      writeFileSync(join(mountPoint, 'directory/file'), content(300_000, 7));
+      renameSync(join(mountPoint, 'directory/file'), join(mountPoint, 'file'));
+      expect(readFileSync(join(mountPoint, 'file'))).toEqual(content(300_000, 7));
+      run('umount', [mountPoint]);
+      await service.waitForServiceEnd(30_000);
+    } finally {
+      await service.stop();
+    }
+    expect(e2fsckComplaints(image)).toBe('');
+    withKernelMount(image, 'ro', (root) => expect(readFileSync(join(root, 'file'))).toEqual(content(300_000, 7)));
+  });
+
+  test('loses nothing when the server is told to stop', async () => {
+    const image = makeImage(room, 'image', EMPTY);
+    const mount = await mountFuse4fs(room, image, 'commit=300');
+    writeFileSync(join(mount.mountPoint, 'file'), content(50_000, 3));
+    for (const pid of mount.process.pids()) process.kill(pid, 'SIGTERM');
+    await mount.process.waitForAll(20_000);
+    run('umount', [mount.mountPoint]);
+    expect(e2fsckComplaints(image)).toBe('');
+    withKernelMount(image, 'ro', (root) => expect(readFileSync(join(root, 'file'))).toEqual(content(50_000, 3)));
+  });
 });
