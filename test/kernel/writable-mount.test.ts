@@ -311,7 +311,9 @@ describe('a mount that is written by way of the helper and the service', () => {
       await service.stop();
     }
     expect(e2fsckComplaints(image)).toBe('');
-    withKernelMount(image, 'ro', (root) => expect(readFileSync(join(root, 'file'))).toEqual(content(300_000, 7)));
+    await withKernelMount(room, image, 'ro', (root) =>
+      expect(readFileSync(join(root, 'file'))).toEqual(content(300_000, 7)),
+    );
   });
 
   test('loses nothing when the server is told to stop', async () => {
@@ -322,6 +324,8 @@ describe('a mount that is written by way of the helper and the service', () => {
     await mount.process.waitForAll(20_000);
     run('umount', [mount.mountPoint]);
     expect(e2fsckComplaints(image)).toBe('');
-    withKernelMount(image, 'ro', (root) => expect(readFileSync(join(root, 'file'))).toEqual(content(50_000, 3)));
+    await withKernelMount(room, image, 'ro', (root) =>
+      expect(readFileSync(join(root, 'file'))).toEqual(content(50_000, 3)),
+    );
   });
 });
