@@ -229,6 +229,73 @@ async function withPair(variant: Variant, use: (pair: Pair) => Promise<void>): P
   expect(room.leaks()).toEqual([]);
 }
 
+const ROOT: Setting = { uid: 0, umask: 0o022, mode: 0o755, gid: 0, defaultAcl: '-' };
+const USER: Setting = { ...ROOT, uid: 1000, mode: 0o2775, gid: 1001 };
+const ACL = '0200000001000700ffffffff02000500e803000004000700ffffffff10000700ffffffff20000500ffffffff';
+
+/** Sequences that once had other results. */
+const REGRESSIONS: readonly (readonly [name: string, setting: Setting, steps: readonly string[]])[] = [
+  [
+    'removing an access control list that is not there',
+    ROOT,
+    [
+      'mkdir d 0755',
+      '*removexattr d system.posix_acl_default',
+      '*removexattr d system.posix_acl_access',
+      '*removexattr d user.a',
+    ],
+  ],
+  ['times that can not be stored', ROOT, ['open 0 a 0102 0644', 'utimens a -3000000000 1', 'utimens . 20000000000 1']],
+  [
+    'whiteouts in a directory with a default list',
+    { ...ROOT, defaultAcl: ACL },
+    ['open 0 a 0102 0644', 'symlink s a', '*rename a b 4', '*rename s c 5', '*getxattr a system.posix_acl_access'],
+  ],
+  [
+    'set-user-ID and set-group-ID after changes by a user',
+    USER,
+    ['open 0 a 0102 06755', '*fallocate 0 0 0 1', 'open 1 b 0102 06755', 'pwrite 0 0 100 1', '*copy 0 0 1 0 50'],
+  ],
+  [
+    'set-group-ID of a directory that gets a default list',
+    { ...USER, gid: 2000 },
+    ['mkdir d 0755', `*setacl d system.posix_acl_default ${ACL}`, `*setacl d system.posix_acl_access ${ACL}`],
+  ],
+  [
+    'ranges beyond the largest size of a file',
+    ROOT,
+    [
+      'open 0 a 0102 0644',
+      `*fallocate 0 3 ${2 ** 52} 1`,
+      `*fallocate 0 1 ${2 ** 52} 1`,
+      `*fallocate 0 16 ${2 ** 52} 1`,
+    ],
+  ],
+  [
+    'holes up to and beyond the end of a file',
+    ROOT,
+    [
+      'open 0 a 0102 0644',
+      'pwrite 0 0 5000 1',
+      'fsync 0',
+      'fallocate 0 3 4096 1000',
+      'open 1 b 0102 0644',
+      'pwrite 1 0 5000 1',
+      'fsync 1',
+      'fallocate 1 3 4096 904',
+      'utimens b 1 1',
+      '*fallocate 1 3 100000 1',
+    ],
+  ],
+];
+
+test.each(REGRESSIONS)('%s', async (_, setting, steps) => {
+  const variant: Variant = { name: 'regression', mkfs: '-t ext4 -b 1024' };
+  await withPair(variant, async (pair) => {
+    expect(await pair.differences(setting, steps)).toEqual([]);
+  });
+});
+
 describe.each(VARIANTS.map((variant, nr) => ({ ...variant, nr })))('$name', ({ nr, ...variant }) => {
   test('random sequences of system calls have the results that they have on the kernel', async () => {
     await withPair(variant, async (pair) => {
