@@ -100,9 +100,13 @@ export class MultiMount {
     }, this.#protection.updateIntervalSec * MS_PER_SECOND);
   }
 
-  /** Nothing is written any more. */
-  release(): void {
+  /** Nothing is written any more. Others that wait for us to go notice it in any case, only later. */
+  release(log: Log): void {
     clearInterval(this.#timer);
-    this.#protection.release();
+    try {
+      this.#protection.release();
+    } catch (error) {
+      log.error(`multi-mount protection: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 }

@@ -77,7 +77,7 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
     clearInterval(timer);
     operations.finish();
     const errno = filesystem.close();
-    multiMount?.release();
+    multiMount?.release(log);
     reader.close();
     writer.close();
     channel.close();
@@ -97,7 +97,7 @@ function openFilesystem(
   try {
     return WritableFilesystem.openForWriting(device, writeOptions(options, multiMount !== null, log));
   } catch (error) {
-    multiMount?.release();
+    multiMount?.release(log);
     throw error;
   }
 }

@@ -18,7 +18,7 @@ function endOf(script: string): { status: number | null; signal: NodeJS.Signals 
       for (let i = 0; i < 500; i++) pump.replyRead(i, 0, segments, 1);
       return pump;
     };
-    const openChannel = () => new addon.FuseChannel(fs.openSync('/dev/fuse', 'r+'), 65536, 4096, 0);
+    const openChannel = () => new addon.FuseChannel(fs.openSync('/dev/fuse', 'r+'), 65536, 4096, 0, 1);
     ${script}`;
   const { status, signal, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' });
   return { status, signal, stderr };
@@ -60,7 +60,7 @@ it('a worker thread that is terminated with pump, channel and flush at work ends
         const image = fs.openSync('/dev/zero', 'r');
         const pump = new addon.DataPump(fs.openSync('/dev/null', 'w'), image, 1, 8, 1 << 20);
         for (let i = 0; i < 100; i++) pump.replyRead(i, 0, new Float64Array([0, 1 << 20]), 1);
-        new addon.FuseChannel(fs.openSync('/dev/fuse', 'r+'), 65536, 4096, 0).start(() => {});
+        new addon.FuseChannel(fs.openSync('/dev/fuse', 'r+'), 65536, 4096, 0, 1).start(() => {});
         addon.flushDevice(image, () => {});
         require('node:worker_threads').parentPort.postMessage('ready');
         setInterval(() => {}, 1000);

@@ -19,8 +19,11 @@ export interface JournalParticipant {
 
 /** Who makes sure, before a handle begins, that its changes will have room in the running transaction. */
 export interface HandleGate {
-  /** May close the running transaction. Throws FsError when nothing may be changed any more. */
-  beforeHandle(): void;
+  /**
+   * May close the running transaction. Returns how many blocks the handle may change or forget. Throws FsError when
+   * nothing may be changed any more.
+   */
+  beforeHandle(): number;
 }
 
 /** What a block was like before the handle changed it. */
@@ -83,6 +86,7 @@ export class Handle {
   /** Blocks forgotten that were not in the cache: they cost nothing but their revoke records. */
   #forgottenUnseen = 0;
   #gate: HandleGate | null = null;
+  #maxBlocks = Number.POSITIVE_INFINITY;
   #number = 0;
   #isOpen = false;
   #running: Transaction;
@@ -122,7 +126,7 @@ export class Handle {
 
   begin(): void {
     if (this.#isOpen) throw new Error('a handle is open already');
-    this.#gate?.beforeHandle();
+    if (this.#gate !== null) this.#maxBlocks = this.#gate.beforeHandle();
     this.#isOpen = true;
     this.#number++;
     this.#imagesUsed = 0;
@@ -158,7 +162,7 @@ export class Handle {
       this.modify(block);
       block.forgotten = true;
     } else {
-      this.#requireOpen();
+      this.#requireRoom();
       this.#forgottenUnseen++;
     }
     this.#running.revoked.push(blockNr);
@@ -190,7 +194,7 @@ export class Handle {
   }
 
   #keepImage(block: CachedBlock, isNew: boolean): void {
-    this.#requireOpen();
+    this.#requireRoom();
     let image = this.#images[this.#imagesUsed];
     if (image === undefined) {
       image = new BlockImage(block);
@@ -217,6 +221,13 @@ export class Handle {
     }
     image.restore();
     if (block.transaction === 0) this.#cache.release(block);
+  }
+
+  /** One operation too many for the log must fail alone, not take the journal with it. */
+  #requireRoom(): void {
+    this.#requireOpen();
+    if (this.changedBlocks < this.#maxBlocks) return;
+    throw new FsError(Errno.ENOSPC, `a change of more than ${this.#maxBlocks} blocks at once`);
   }
 
   #requireOpen(): void {

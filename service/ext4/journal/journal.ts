@@ -166,13 +166,14 @@ export class Journal implements HandleGate, StoreListener {
     if (!this.#roundIsActive) this.#refuseWaiters();
   }
 
-  beforeHandle(): void {
-    if (this.#isClosingTransaction) return;
+  beforeHandle(): number {
+    if (this.#isClosingTransaction) return Number.POSITIVE_INFINITY;
     this.#requireWritable();
     const { blocks, revoked } = this.#handle.running;
     const isFull = blocks.length + USUAL_HANDLE_BLOCKS > this.#store.maxBlocks && blocks.length > 0;
     if (isFull || !this.#hasRoom()) this.#makeRoom(isFull);
     else if (!this.#roundIsActive && (blocks.length + revoked.length) * 2 > this.#store.maxBlocks) this.#startRound();
+    return HANDLE_BLOCKS;
   }
 
   checkpointed(): void {
