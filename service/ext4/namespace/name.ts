@@ -27,11 +27,3 @@ export function requireName(name: Name): void {
 
 const isDots = ({ bytes, start, end }: Name): boolean =>
   end - start <= 2 && bytes[start] === DOT && bytes[end - 1] === DOT;
-
-export function sameName(a: Name, b: Name): boolean {
-  if (a.end - a.start !== b.end - b.start) return false;
-  for (let index = 0; index < a.end - a.start; index++) {
-    if (a.bytes[a.start + index] !== b.bytes[b.start + index]) return false;
-  }
-  return true;
-}
