@@ -1,10 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { CorruptionError, DeviceError, FsError } from '../../service/ext4/errors.ts';
+import { Journal } from '../../service/ext4/journal/journal.ts';
 import { Errno } from '../../shared/errno.ts';
 import { CrashExploration, recover, WorkloadSession, type WorkloadStep } from '../support/crash-explorer.ts';
 import { CrashImages, type ImageKind, JOURNALLED } from '../support/crash-images.ts';
-import { create, EVERY_OPERATION, randomSteps, sync, syncAndWait } from '../support/crash-workloads.ts';
+import { chmod, create, EVERY_OPERATION, randomSteps, sync, syncAndWait } from '../support/crash-workloads.ts';
 import { e2fsck } from '../support/e2fsprogs.ts';
 import { ImageDirectory, imageBytes } from '../support/ext4-image.ts';
 import { attributeDifference, captureState } from '../support/logical-state.ts';
@@ -246,24 +247,45 @@ function faults(workload: Workload, limit: number): Fault[] {
   return Array.from({ length: Math.min(limit, all.length) }, (_, index) => all[Math.floor(index * stride)]);
 }
 
-function exploreFaults(kind: ImageKind, steps: readonly WorkloadStep[], seed: number, limit: number): number {
+function exploreFaults(
+  kind: ImageKind,
+  steps: readonly WorkloadStep[],
+  seed: number,
+  limit: number,
+): { faults: number; findings: string[] } {
   const workload = new Workload(images.prepared(kind, 400), steps, seed);
   const list = faults(workload, limit);
-  const findings = list.flatMap((fault) => workload.run(fault));
-  expect(findings.slice(0, 5)).toEqual([]);
-  return list.length;
+  return { faults: list.length, findings: list.flatMap((fault) => workload.run(fault)).slice(0, 5) };
 }
 
 describe('when the device fails once, or for good', () => {
   test.each(EVERY_OPERATION.map((step, index) => [step.name, step, index] as const))('%s', (_name, step, index) => {
     const steps = [create('before'), syncAndWait(), step, sync(), create('after'), syncAndWait()];
-    expect(exploreFaults(JOURNALLED[index % JOURNALLED.length], steps, index, 120)).toBeGreaterThan(60);
+    const { faults, findings } = exploreFaults(JOURNALLED[index % JOURNALLED.length], steps, index, 120);
+    expect(findings).toEqual([]);
+    expect(faults).toBeGreaterThan(60);
   });
 
   test.each(Array.from({ length: 12 }, (_, seed) => seed))('long workload %i', (seed) => {
     const random = new Prng(seed);
     const kind = JOURNALLED[seed % JOURNALLED.length];
     const steps = randomSteps(random, 30, kind.mkfs.includes('4096') ? 4096 : 1024);
-    expect(exploreFaults(kind, steps, seed, 80)).toBe(80);
+    const { faults, findings } = exploreFaults(kind, steps, seed, 80);
+    expect(findings).toEqual([]);
+    expect(faults).toBe(80);
+  });
+});
+
+describe('bugs in how errors are handled are found', () => {
+  afterEach(() => vi.restoreAllMocks());
+  const steps = [create('before'), syncAndWait(), chmod('a', 0o600), sync(), create('after'), syncAndWait()];
+
+  test('a sync that hides them', () => {
+    const commit = Journal.prototype.commit;
+    vi.spyOn(Journal.prototype, 'commit').mockImplementation(function (this: Journal, done) {
+      commit.call(this, () => done(0));
+    });
+    const { findings } = exploreFaults(JOURNALLED[0], steps, 1, 120);
+    expect(findings.join()).toMatch(/states \d+ to \d+/);
   });
 });

@@ -49,7 +49,8 @@ function work(first: number): void {
   process.on('disconnect', () => process.exit());
   let number = first;
   const next = (): void => {
-    process.send?.(run(images, scenarioOf(number)));
+    // The parent may have gone meanwhile.
+    process.send?.(run(images, scenarioOf(number)), () => {});
     number += PROCESSES;
     setImmediate(next);
   };
