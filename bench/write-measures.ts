@@ -123,7 +123,7 @@ const sqlite = (mode: string): WriteMeasure => ({
     execFileSync('sqlite3', [path], { input: setUp, stdio: ['pipe', 'ignore', 'inherit'] });
     const inserts = Array.from({ length: TRANSACTIONS }, (_, n) => `INSERT INTO t (text) VALUES ('number ${n}');`);
     const start = process.hrtime.bigint();
-    execFileSync('sqlite3', [path], { input: inserts.join('\n'), stdio: ['pipe', 'ignore', 'inherit'] });
+    execFileSync('sqlite3', ['-bail', path], { input: inserts.join('\n'), stdio: ['pipe', 'ignore', 'inherit'] });
     return Number(process.hrtime.bigint() - start) / 1e9;
   },
 });
