@@ -266,8 +266,8 @@ export class WritableOperations extends ReadOperations implements Operations {
     const length = request.u64(FALLOCATE_IN.length);
     if (offset + length > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
     this.#writer.waitFor(inode.ino);
-    this.#writer.changedBy(inode, request.uid);
     this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
+    this.#writer.changedBy(inode, request.uid);
     return this.#changedInode(Errno.OK, request, reply);
   }
 
