@@ -1,5 +1,6 @@
 import { Errno } from '../../shared/errno.ts';
 import type { Inode } from '../ext4/inode.ts';
+import { requireChangeable } from '../ext4/namespace/protection.ts';
 import { AttributeChange } from '../ext4/namespace/set-attributes.ts';
 import { SETATTR_IN, SetattrValid } from '../fuse/abi.ts';
 import type { Reply } from '../fuse/reply.ts';
@@ -19,6 +20,8 @@ const change = new AttributeChange();
 export function setattr(engine: WritableEngine, writer: FileWriter, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   const valid = request.u32(SETATTR_IN.valid);
+  // Of append-only files too; a time of modification alone may be the kernel's, which brings back what it has kept.
+  if ((valid & (V.ATIME | V.ATIME_NOW)) === V.ATIME) requireChangeable(inode);
   change.clear();
   if ((valid & V.MODE) !== 0) change.mode = request.u32(SETATTR_IN.mode);
   if ((valid & V.UID) !== 0) change.uid = request.u32(SETATTR_IN.uid);
