@@ -275,6 +275,11 @@ const REGRESSIONS: readonly (readonly [name: string, setting: Setting, steps: re
     ],
   ],
   [
+    'times of append-only files',
+    ROOT,
+    ['open 0 a 0102 0644', 'setflags a 32 0', '*utimens a 1000000000 now', '*utimens a now now', '*utimens a 1 1'],
+  ],
+  [
     'holes up to and beyond the end of a file',
     ROOT,
     [

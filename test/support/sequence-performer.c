@@ -427,7 +427,12 @@ static struct timespec time_of(const struct step *s, int i)
 static int64_t op_utimens(const struct step *s)
 {
 	struct timespec times[2] = { time_of(s, 2), time_of(s, 3) };
+	int sets_atime = times[0].tv_nsec != UTIME_NOW && times[0].tv_nsec != UTIME_OMIT;
+	int sets_mtime = times[1].tv_nsec != UTIME_NOW && times[1].tv_nsec != UTIME_OMIT;
 
+	/* Of an append-only file: FUSE sends the times that it keeps itself in the same way. */
+	if (sets_mtime && !sets_atime && refused_by_flags(text(s, 1), 1, 0))
+		return -2;
 	return utimensat(AT_FDCWD, text(s, 1), times, AT_SYMLINK_NOFOLLOW);
 }
 
