@@ -98,15 +98,13 @@ const valueLength = fc.oneof(
 
 const hexOf = (entries: readonly AclEntry[]): string => aclValue(entries).toString('hex');
 const permission = fc.integer({ min: 0, max: 7 });
-const minimalAcl = fc
-  .tuple(permission, permission, permission)
-  .map(([user, group, other]) =>
-    hexOf([
-      [AclTag.USER_OBJ, user, ACL_NO_ID],
-      [AclTag.GROUP_OBJ, group, ACL_NO_ID],
-      [AclTag.OTHER, other, ACL_NO_ID],
-    ]),
-  );
+const minimalAcl = fc.tuple(permission, permission, permission).map(([user, group, other]) =>
+  hexOf([
+    [AclTag.USER_OBJ, user, ACL_NO_ID],
+    [AclTag.GROUP_OBJ, group, ACL_NO_ID],
+    [AclTag.OTHER, other, ACL_NO_ID],
+  ]),
+);
 const fullAcl = fc
   .tuple(permission, permission, permission, permission, permission, permission)
   .map(([user, named, group, namedGroup, mask, other]) =>
@@ -215,9 +213,7 @@ const KINDS: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<string>
 const anyStep = fc.oneof(...KINDS.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /** One step in three is watched: looking at things changes what the kernel has in its caches. */
-const maybeWatched = fc
-  .tuple(fc.constantFrom('', '', '*'), anyStep)
-  .map(([watched, words]) => `${watched}${words}`);
+const maybeWatched = fc.tuple(fc.constantFrom('', '', '*'), anyStep).map(([watched, words]) => `${watched}${words}`);
 
 /** Something to work on, so that fewer steps fail for want of it. */
 const BEGINNINGS: readonly (readonly string[])[] = [
