@@ -300,8 +300,9 @@ export class FreeSpace {
     }
   }
 
+  /** What could not be read is no reason to give the group up: perhaps it can be, the next time. */
   #leaveAlone(group: number, error: unknown, freeBlocks: number): void {
-    if (!(error instanceof CorruptionError || error instanceof DeviceError)) throw error;
+    if (!(error instanceof CorruptionError)) throw error;
     this.#badGroups.add(group);
     this.#unusableBlocks += freeBlocks;
     this.#report(error);
