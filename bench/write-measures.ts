@@ -12,8 +12,6 @@ export interface WriteTools extends SmallFiles {
 export interface WriteMeasure {
   readonly name: string;
   readonly unit: Unit;
-  /** fuse2fs takes half a minute: once is enough. */
-  readonly slowOnFuse2fs?: boolean;
   run(mountpoint: string, tools: WriteTools): number;
 }
 
@@ -38,7 +36,6 @@ function seconds(script: string, ...words: string[]): number {
 const program = (name: string, prepare: string, script: string): WriteMeasure => ({
   name,
   unit: 's',
-  slowOnFuse2fs: true,
   run: (mountpoint, { archive, repository }) => {
     seconds(prepare, mountpoint);
     execFileSync('sync');
@@ -53,7 +50,6 @@ const MEDIAN = 1;
 const changes = (name: string, operation: string, directory: string, count = NAMES, which = MEAN): WriteMeasure => ({
   name,
   unit: 'us',
-  slowOnFuse2fs: operation.startsWith('rename'),
   run: (mountpoint, tools) => {
     seconds(`mkdir -p "$1/${directory}"`, mountpoint);
     const words = [operation, `${mountpoint}/${directory}`, String(count)];
