@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 const addonDirectory = process.env.FUSE4FS_ADDON_DIR ?? resolve(import.meta.dirname, 'bin');
 
-/** unit and property need no privilege; native, service and kernel need root, /dev/fuse and loop devices. */
+/** unit and property need no privilege; the others need root, /dev/fuse and loop devices. */
 const project = (name: string, testTimeout: number, fileParallelism: boolean) => ({
   extends: true as const,
   test: {
@@ -27,6 +27,7 @@ export default defineConfig({
       project('native', 60_000, false),
       project('service', 60_000, false),
       project('kernel', 600_000, false),
+      project('hostile', 1_200_000, false),
     ],
   },
 });

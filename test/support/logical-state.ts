@@ -78,7 +78,8 @@ export function attributeDifference(a: LogicalState, b: LogicalState): string {
     const other = b.get(path);
     if (other === undefined) return `${path || '/'} is missing`;
     if (other.ino !== inode.ino) return `${path} is inode ${other.ino} instead of ${inode.ino}`;
-    if (other.attributes !== inode.attributes) return `${path || '/'}: ${other.attributes} instead of ${inode.attributes}`;
+    if (other.attributes !== inode.attributes)
+      return `${path || '/'}: ${other.attributes} instead of ${inode.attributes}`;
   }
   for (const path of b.keys()) if (!a.has(path)) return `${path} is new`;
   return '';

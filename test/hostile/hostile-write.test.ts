@@ -13,7 +13,7 @@ afterEach(() => room.reset());
 afterAll(() => room.clear());
 
 const bases = makeBaseImages();
-const IMAGES = Number(process.env.FUSE4FS_HOSTILE_WRITES ?? 300);
+const IMAGES = Number(process.env.FUSE4FS_HOSTILE_WRITES ?? 200);
 const VARIANTS_PER_BASE = Math.ceil(IMAGES / bases.length);
 /** Other seeds than the tests that only read use. */
 const firstSeed = Number(process.env.FUSE4FS_HOSTILE_SEED ?? 1) + 2_000_000;
