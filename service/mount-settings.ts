@@ -323,8 +323,8 @@ const SILENT_WORDS = new Set<string>([
 ]);
 
 /**
- * Of the kernel's ext4, of libfuse and of fuse2fs: they tune allocation, the journal, threads or iomap in ways that this
- * server doesn't have.
+ * Of the kernel's ext4, of libfuse and of fuse2fs: they tune allocation, the journal, threads or iomap in ways that
+ * this server doesn't have.
  */
 const WORDS_WITHOUT_EFFECT = new Set<string>([
   ...['delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],

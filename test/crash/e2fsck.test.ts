@@ -58,7 +58,7 @@ function difference(theirs: LogicalState, ours: LogicalState): string {
   return '';
 }
 
-/** e2fsck 1.47 takes no commit block of which only the first sector was written: it looks at what we have made of it. */
+/** e2fsck 1.47 takes no commit block of which only the first sector was written: it looks at what we made of it. */
 function judgeMounted(image: Uint8Array): string {
   const fs = openWritable(new MemoryBlockDevice(image));
   if (fs.close() !== 0) return 'closing failed';

@@ -62,7 +62,8 @@ function writeProgram(directory: string, modules: number): void {
     writeFileSync(join(directory, `m${nr}.c`), `${before}int f${nr}(int x)\n{\n\t${body}\n}\n`);
   }
   const last = modules - 1;
-  const main = `#include <stdio.h>\nint f${last}(int x);\nint main(void)\n{\n\tprintf("%d\\n", f${last}(2));\n\treturn 0;\n}\n`;
+  const body = `\tprintf("%d\\n", f${last}(2));\n\treturn 0;\n`;
+  const main = `#include <stdio.h>\nint f${last}(int x);\nint main(void)\n{\n${body}}\n`;
   writeFileSync(join(directory, 'main.c'), main);
   const objects = ['main.o', ...numbers.map((nr) => `m${nr}.o`)].join(' ');
   const link = `program: libm.a main.o\n\tgcc -o $@ main.o libm.a\n`;
@@ -97,7 +98,8 @@ function makeRichTree(directory: string): void {
     'chown 1000:1001 sub/large && chmod 4755 many/file-3 && chmod 1777 sub/deep',
     'setfattr -n user.short -v value sub/large && setfattr -n user.long -v "$(printf %02000d 7)" many/file-4',
     'setfattr -n trusted.mark -v yes many/file-5 && setfattr -n user.dir -v d sub/deep',
-    'touch acl/file && setfacl -m u:1000:rwx,g:1001:r acl/file && setfacl -d -m u:1000:rwx acl && echo x > acl/inherits',
+    'touch acl/file && setfacl -m u:1000:rwx,g:1001:r acl/file',
+    'setfacl -d -m u:1000:rwx acl && echo x > acl/inherits',
     'touch -d "2001-02-03 04:05:06.789" sub/large && touch -h -d "1999-01-01" sub/symlink',
   ];
   mkdirSync(directory);

@@ -231,7 +231,7 @@ interface Choice {
 
 const plain = (name: string, sectors: SectorChoice): Choice => ({ name, sectors, inFlight: false });
 
-/** Which of the unflushed writes have reached the disk: none, all, each subset of few, chance of many, whole or torn. */
+/** Which of the unflushed writes are on the disk: none, all, each subset of few, chance of many, whole or torn. */
 function choicesAt(device: RecordingDevice, upTo: number, random: Prng, limit: number): Choice[] {
   const volatile = device.volatileEvents(upTo);
   const list = [plain('all', ALL_SECTORS)];
