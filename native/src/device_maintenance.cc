@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "arguments.h"
-#include "placement.h"
 #include "registration.h"
 #include "system_call.h"
 
@@ -19,10 +18,7 @@ namespace {
 class DeviceWork : public Napi::AsyncWorker {
  public:
   DeviceWork(const Napi::Function& completion, int fd)
-      : AsyncWorker(completion), fd_(fcntl(fd, F_DUPFD_CLOEXEC, 0)), error_(fd_.get() < 0 ? errno : 0) {
-    // The event loop starts its threads when they are first needed.
-    Placement::OfThisThread().Leave();
-  }
+      : AsyncWorker(completion), fd_(fcntl(fd, F_DUPFD_CLOEXEC, 0)), error_(fd_.get() < 0 ? errno : 0) {}
 
  protected:
   virtual long Operate(int fd) = 0;

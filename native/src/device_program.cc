@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "arguments.h"
-#include "placement.h"
 #include "registration.h"
 #include "system_call.h"
 
@@ -161,7 +160,6 @@ class ProgramRunner {
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    Placement::OfThisThread().Leave();
     pthread_t thread;
     const auto run = [](void* runner) -> void* {
       static_cast<ProgramRunner*>(runner)->Run();

@@ -9,7 +9,6 @@
 #include "aligned_memory.h"
 #include "arguments.h"
 #include "readable_watcher.h"
-#include "placement.h"
 #include "registration.h"
 #include "spin_wait.h"
 #include "system_call.h"
@@ -114,8 +113,6 @@ Napi::Value FuseChannel::Exchange(const Napi::CallbackInfo& info) {
   uint8_t* into = requestMemory_[buffer]->data() + kBufferStart;
   long length = ReadRequest(into);
   if (length == 0 && replyLength > 0) length = spin_.Until([&] { return ReadRequest(into); });
-  if (length >= static_cast<long>(sizeof(fuse_in_header)))
-    Placement::OfThisThread().Serve(reinterpret_cast<const fuse_in_header*>(into)->pid);
   return NumberOf(args.Env(), length);
 }
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "arguments.h"
-#include "placement.h"
 #include "registration.h"
 #include "system_call.h"
 
@@ -16,10 +15,7 @@ class NotifyWork : public Napi::AsyncWorker {
  public:
   NotifyWork(const Napi::Function& completion, int fd, const Bytes& message)
       : AsyncWorker(completion), fd_(fcntl(fd, F_DUPFD_CLOEXEC, 0)), error_(fd_.get() < 0 ? errno : 0),
-        message_(message.data, message.data + message.length) {
-    // The event loop starts its threads when they are first needed.
-    Placement::OfThisThread().Leave();
-  }
+        message_(message.data, message.data + message.length) {}
 
  private:
   void Execute() override {

@@ -10,8 +10,6 @@
 #include <mutex>
 #include <vector>
 
-#include "placement.h"
-
 /**
  * `Transfer` serves one request at a time: it is made from a `Transfer::Route`, has `Serve(Request&)`, and
  * `Transfer::Request` has `next` and `Reset()`.
@@ -99,7 +97,6 @@ class TransferPool {
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    Placement::OfThisThread().Leave();
     pthread_t thread;
     const auto run = [](void* pool) -> void* {
       static_cast<TransferPool*>(pool)->Run();
