@@ -5,7 +5,7 @@ import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { ErrorHandling } from './error-handling.ts';
 import { CorruptionError, DeviceError, IncompatibleError } from './errors.ts';
-import { fallocate } from './fallocate.ts';
+import { FallocateMode, fallocate } from './fallocate.ts';
 import { writeObstacles } from './features.ts';
 import { writeSmall } from './file-write.ts';
 import { Filesystem, superblockOffset, warn } from './filesystem.ts';
@@ -25,7 +25,7 @@ import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespa
 import { evict } from './namespace/evict.ts';
 import { setFlags, setGeneration, setProject } from './namespace/inode-flags.ts';
 import { link } from './namespace/link.ts';
-import { requireChangeable } from './namespace/protection.ts';
+import { requireChangeable, requireMutable } from './namespace/protection.ts';
 import { rename } from './namespace/rename.ts';
 import { type AttributeChange, setAttributes } from './namespace/set-attributes.ts';
 import { touchChange } from './namespace/times.ts';
@@ -331,7 +331,8 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   /** `mode` as in fallocate(2). */
   fallocate(inode: Inode, mode: number, offset: number, length: number): void {
-    requireChangeable(inode);
+    const onlyAdds = (mode & ~FallocateMode.KEEP_SIZE) === 0;
+    (onlyAdds ? requireMutable : requireChangeable)(inode);
     this.#space.retry(() => fallocate(this, inode, mode, offset, length));
   }
 

@@ -1,5 +1,5 @@
 import { u64ne } from '../../shared/bytes.ts';
-import { Errno } from '../../shared/errno.ts';
+import { Errno, errnoOf } from '../../shared/errno.ts';
 import { FsError } from '../ext4/errors.ts';
 import {
   BATCH_FORGET_IN,
@@ -34,6 +34,8 @@ import { SparseSeek } from './sparse-seek.ts';
 import { TrimRequest, type TrimSettings } from './trim-request.ts';
 import { removexattr, setxattr } from './xattr-write.ts';
 
+/** How fallocate fails for want of space, or of a block map that can do it. */
+const LATE_REFUSALS: ReadonlySet<number> = new Set([Errno.ENOSPC, Errno.EOPNOTSUPP]);
 /** Inodes freed before waiting requests get their turn again. */
 const EVICTIONS_AT_ONCE = 16;
 
@@ -266,7 +268,13 @@ export class WritableOperations extends ReadOperations implements Operations {
     const length = request.u64(FALLOCATE_IN.length);
     if (offset + length > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
     this.#writer.waitFor(inode.ino);
-    this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
+    try {
+      this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
+    } catch (error) {
+      // Only what is refused at the first look leaves set-user-ID alone.
+      if (LATE_REFUSALS.has(errnoOf(error))) this.#writer.changedBy(inode, request.uid);
+      throw error;
+    }
     this.#writer.changedBy(inode, request.uid);
     return this.#changedInode(Errno.OK, request, reply);
   }
