@@ -37,7 +37,7 @@ export async function runService(socket: number, ownWords: readonly string[]): P
   const peerUids = [ROOT_UID, process.getuid?.() ?? ROOT_UID];
   containProcess();
   const session = openServiceSession(socket, peerUids);
-  let mount: PreparedMount;
+  let mount: PreparedMount | null = null;
   try {
     mount = prepare(session, ownWords);
     session.mount({
@@ -48,6 +48,8 @@ export async function runService(socket: number, ownWords: readonly string[]): P
       msFlags: mount.isWritable ? mount.options.msFlags : mount.options.msFlags | MsBit.RDONLY,
     });
   } catch (error) {
+    // What was opened for a mount that does not come about is closed as after any other.
+    mount?.finish();
     giveUp(session, error);
     return 1;
   }

@@ -24,6 +24,7 @@ import {
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { alignedBuffer } from '../../native/writable-block-device.ts';
+import { dumpe2fs } from '../support/e2fsprogs.ts';
 import { Ext4Service } from '../support/ext4-service.ts';
 import { type Fuse4fsMount, mountFuse4fs, program } from '../support/fuse4fs-mount.ts';
 import { kernelSnapshot, makeImage, withKernelMount } from '../support/kernel-image.ts';
@@ -327,5 +328,26 @@ describe('a mount that is written by way of the helper and the service', () => {
     await withKernelMount(room, image, 'ro', (root) =>
       expect(readFileSync(join(root, 'file'))).toEqual(content(50_000, 3)),
     );
+  });
+
+  test('that is refused in the end leaves the image in order', async () => {
+    const image = makeImage(room, 'image', EMPTY);
+    const mountPoint = room.mountPoint();
+    const refusing = [
+      'strace',
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-e',
+      'inject=fsmount:error=EPERM',
+      '-e',
+      'trace=fsmount',
+    ];
+    const mount = room.supervise([...refusing, program('fuse4fs'), '-o', 'rw', image, mountPoint]);
+    await mount.waitForAll(20_000);
+    expect((await mount.ended).code).toBe(32);
+    expect(dumpe2fs(image).get('Filesystem features')).not.toContain('needs_recovery');
+    expect(e2fsckComplaints(image)).toBe('');
   });
 });
