@@ -103,9 +103,17 @@ export interface Addon {
   ) => RawWritePump;
   /** Copies `message` and writes it on a thread. `completion` gets 0 or a positive errno, on the main thread. */
   fuseNotify(fd: number, message: Uint8Array, completion: (errno: number) => void): void;
+  /** Writes the first `length` bytes of `message` here and now. 0 or a positive errno. */
+  fuseNotifyNow(fd: number, message: Uint8Array, length: number): number;
   fuseIomapGrant(fd: number): number;
   fuseIomapSupport(fd: number): number;
   fuseCloneDevice(fd: number, sessionFd: number): number;
+  fuseBackingOpen(fd: number, deviceFd: number): number;
+  fuseBackingClose(fd: number, id: number): number;
+  fuseSetBlockSize(fd: number, id: number, bytes: number): number;
+  /** For the calling thread, and for the addon's threads from their next work on. */
+  fuseSetNofs(fd: number, on: boolean): number;
+  fuseProbeStriping(fd: number): number;
 
   // loop_device.cc
   loopGetFree(controlFd: number): number;

@@ -54,10 +54,52 @@ export function openWritePump(
 }
 
 /**
- * Sends a notification by a thread: the kernel may first want requests answered. `done` gets 0 or a positive errno.
+ * The ioctls and messages of a /dev/fuse descriptor that is, or will be, mounted. Results are a negative errno where the
+ * kernel refuses; ENOTTY for all of iomap on kernels without it.
  */
-export function notifyKernel(channelFd: number, message: Uint8Array, done: (errno: number) => void): void {
-  addon.fuseNotify(channelFd, message, done);
+export class FuseDevice {
+  readonly #fd: number;
+
+  /** `fd` stays the caller's. */
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** 1: file I/O, 2: atomic writes; 0 when the kernel has none of it for this descriptor. */
+  iomapSupport(): number {
+    return Math.max(0, addon.fuseIomapSupport(this.#fd));
+  }
+
+  backingOpen(deviceFd: number): number {
+    return addon.fuseBackingOpen(this.#fd, deviceFd);
+  }
+
+  backingClose(id: number): number {
+    return addon.fuseBackingClose(this.#fd, id);
+  }
+
+  setBlockSize(id: number, bytes: number): number {
+    return addon.fuseSetBlockSize(this.#fd, id, bytes);
+  }
+
+  setNofs(on: boolean): number {
+    return addon.fuseSetNofs(this.#fd, on);
+  }
+
+  /** A positive errno. */
+  probeStriping(): number {
+    return Math.max(0, -addon.fuseProbeStriping(this.#fd));
+  }
+
+  /** 0 or a positive errno. */
+  notifyNow(message: Uint8Array, lengthBytes: number): number {
+    return addon.fuseNotifyNow(this.#fd, message, lengthBytes);
+  }
+
+  /** By a thread: the kernel may first want requests answered. `done` gets 0 or a positive errno. */
+  notify(message: Uint8Array, done: (errno: number) => void): void {
+    addon.fuseNotify(this.#fd, message, done);
+  }
 }
 
 /**

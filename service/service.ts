@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { basename } from 'node:path';
+import { FuseDevice } from '../native/fuse-device.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import { isJournal, LineLimiter, Log, standardStreams } from '../shared/log.ts';
@@ -100,7 +101,7 @@ function logFor(options: Options): Log {
 function openServedFilesystem(fuseFd: number, device: BackingDevice, options: Options, log: Log): ServedFilesystem {
   if (!device.isWritable) return openReadOnly(fuseFd, device, options, log);
   try {
-    return openWritable(fuseFd, device, options, log);
+    return openWritable(fuseFd, new FuseDevice(fuseFd), device, options, log);
   } catch (error) {
     if (!(error instanceof IncompatibleError)) throw error;
     const readOnly = openReadOnly(fuseFd, device, options, log);

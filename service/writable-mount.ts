@@ -1,6 +1,6 @@
 import { closeSync, constants } from 'node:fs';
 import { readCoarseClock } from '../native/clock.ts';
-import { notifyKernel, openDataPump, openFuseChannel } from '../native/fuse-device.ts';
+import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { alignedBuffer, NativeWritableBlockDevice } from '../native/writable-block-device.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import type { Log } from '../shared/log.ts';
@@ -15,6 +15,7 @@ import { WritableFilesystem } from './ext4/writable-filesystem.ts';
 import type { WriteOptions } from './ext4/write-options.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
 import { KernelCache } from './fuse/kernel-cache.ts';
+import type { KernelDevice } from './fuse/kernel-device.ts';
 import { LateReplies } from './fuse/late-replies.ts';
 import { Session } from './fuse/session.ts';
 import { DataPath } from './iomap/data-path.ts';
@@ -36,7 +37,13 @@ const ERROR_BEHAVIOURS = Object.freeze({
 const SECOND_NS = 1e9;
 
 /** All that can fail in setting up a mount that is written fails here, before there is one. */
-export function openWritable(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
+export function openWritable(
+  fuseFd: number,
+  kernel: KernelDevice,
+  backing: BackingDevice,
+  options: Options,
+  log: Log,
+): ServedFilesystem {
   const isDirect = backing.dataAlignmentBytes > 1;
   const device = new NativeWritableBlockDevice(backing.metadataFd, options.offsetBytes, isDirect ? backing.dataFd : -1);
   const multiMount = MultiMount.acquire(device, options, log);
@@ -50,7 +57,7 @@ export function openWritable(fuseFd: number, backing: BackingDevice, options: Op
     new DataPath(filesystem, reader, options.offsetBytes, READ_BYTES_MAX),
     writer,
     new LateReplies(channel),
-    new KernelCache((message, done) => notifyKernel(fuseFd, message, done)),
+    new KernelCache((message, done) => kernel.notify(message, done)),
     {
       posixAcl: options.acl,
       minixDf: options.minixStatfs,

@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "registration.h"
+#include "serving_thread.h"
 #include "system_call.h"
 
 namespace {
@@ -25,6 +26,7 @@ class DeviceWork : public Napi::AsyncWorker {
 
  private:
   void Execute() final {
+    ServingThread::Enter();
     if (error_ == 0) error_ = static_cast<int>(-Operate(fd_.get()));
   }
   void OnOK() final { Callback().Call({Napi::Number::New(Env(), error_)}); }

@@ -17,6 +17,7 @@
 
 #include "arguments.h"
 #include "registration.h"
+#include "serving_thread.h"
 #include "system_call.h"
 
 namespace {
@@ -190,6 +191,7 @@ class ProgramRunner {
   }
 
   void RunOne(const std::shared_ptr<Program>& program) {
+    ServingThread::Enter();
     int error = 0;
     for (const Step& step : program->steps) {
       error = Take(*route_, step);

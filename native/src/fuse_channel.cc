@@ -90,7 +90,9 @@ long FuseChannel::Write(const uint8_t* bytes, size_t length) {
 long FuseChannel::ReadRequest(uint8_t* into) {
   for (;;) {
     const long length = OrErrno(read(fd_, into, requestBytes_));
-    if (length >= 0) return length;
+    // The device never gives an empty message. A socket in its place does when its other end is gone.
+    if (length == 0) return -ENODEV;
+    if (length > 0) return length;
     if (length == -EAGAIN) return 0;
     // ENOENT: this request was interrupted while it was handed over; the next one may be fine.
     if (length != -EINTR && length != -ENOENT) return length;

@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "registration.h"
+#include "serving_thread.h"
 #include "system_call.h"
 
 namespace {
@@ -20,6 +21,7 @@ class NotifyWork : public Napi::AsyncWorker {
  private:
   void Execute() override {
     if (error_ != 0) return;
+    ServingThread::Enter();
     const long written =
         OrErrno(RetryInterrupted([&] { return write(fd_.get(), message_.data(), message_.size()); }));
     error_ = written < 0 ? static_cast<int>(-written) : 0;
@@ -40,6 +42,19 @@ Napi::Value FuseNotify(const Napi::CallbackInfo& info) {
   return args.Thrown();
 }
 
+Napi::Value FuseNotifyNow(const Napi::CallbackInfo& info) {
+  Arguments args(info, "fuseNotifyNow");
+  const int fd = args.Descriptor(0, "fd");
+  const Bytes message = args.Uint8Array(1, "message");
+  const auto length = static_cast<size_t>(args.Integer(2, "length", 1, static_cast<double>(message.length)));
+  if (args.Invalid()) return args.Thrown();
+  const long written = OrErrno(RetryInterrupted([&] { return write(fd, message.data, length); }));
+  return NumberOf(args.Env(), written < 0 ? -written : 0);
+}
+
 }  // namespace
 
-void RegisterFuseNotify(Napi::Env env, Napi::Object exports) { Export<FuseNotify>(env, exports, "fuseNotify"); }
+void RegisterFuseNotify(Napi::Env env, Napi::Object exports) {
+  Export<FuseNotify>(env, exports, "fuseNotify");
+  Export<FuseNotifyNow>(env, exports, "fuseNotifyNow");
+}

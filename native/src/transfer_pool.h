@@ -10,6 +10,8 @@
 #include <mutex>
 #include <vector>
 
+#include "serving_thread.h"
+
 /**
  * `Transfer` serves one request at a time: it is made from a `Transfer::Route`, has `Serve(Request&)`, and
  * `Transfer::Request` has `next` and `Reset()`.
@@ -127,6 +129,7 @@ class TransferPool {
   void Run() {
     const auto transfer = std::make_unique<Transfer>(route_);
     while (Request* request = Dequeue()) {
+      ServingThread::Enter();
       transfer->Serve(*request);
       Discard(request);
       inFlight_.fetch_sub(1, std::memory_order_relaxed);
