@@ -1,12 +1,13 @@
 // Builds the addon and the two programs into bin/: each program is one bundled file, with the addon beside it.
+// Direct call: node scripts/build.mjs [OUTPUT-DIRECTORY]
 import { chmodSync, mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { compileAddon } from './compile-addon.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const outputDirectory = join(root, 'bin');
+const outputDirectory = resolve(process.argv[2] ?? join(root, 'bin'));
 
 async function bundle(entry, output) {
   await build({

@@ -21,6 +21,11 @@ const compileFlags = [
 ].flat();
 const linkFlags = ['-shared', '-pthread', '-Wl,-z,relro,-z,now'];
 
+/** What whoever builds a package wants besides, in the usual variables. */
+const wordsOf = (variable) => (process.env[variable] ?? '').split(/\s+/).filter(Boolean);
+compileFlags.push(...wordsOf('CPPFLAGS'), ...wordsOf('CXXFLAGS'));
+linkFlags.push(...wordsOf('LDFLAGS'));
+
 function nodeHeaders() {
   const candidates = [
     process.env.npm_config_nodedir && join(process.env.npm_config_nodedir, 'include', 'node'),
