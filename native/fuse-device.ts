@@ -54,8 +54,8 @@ export function openWritePump(
 }
 
 /**
- * The ioctls and messages of a /dev/fuse descriptor that is, or will be, mounted. Results are a negative errno where the
- * kernel refuses; ENOTTY for all of iomap on kernels without it.
+ * The ioctls and messages of a /dev/fuse descriptor that is, or will be, mounted. Results are a negative errno where
+ * the kernel refuses; ENOTTY for all of iomap on kernels without it.
  */
 export class FuseDevice {
   readonly #fd: number;
