@@ -65,6 +65,7 @@ export function openWritable(
       sync: (options.msFlags & MsBit.SYNCHRONOUS) !== 0,
       dirsync: (options.msFlags & MsBit.DIRSYNC) !== 0,
       directFlag: constants.O_DIRECT,
+      appendFlag: constants.O_APPEND,
       log,
       giveBack: (buffer) => fuse.giveBack(buffer),
       discard: (offsetBytes, lengthBytes, done) => device.discard(offsetBytes, lengthBytes, done),

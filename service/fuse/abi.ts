@@ -110,6 +110,9 @@ export const INIT_OUT = Object.freeze({
   SIZE: 64,
 });
 
+/** open(2)'s flags, without those that make files. */
+export const OPEN_IN = Object.freeze({ flags: 0, open_flags: 4, SIZE: 8 });
+
 export const OPEN_OUT = Object.freeze({ fh: 0, open_flags: 8, SIZE: 16 });
 
 /** FORGET. BATCH_FORGET is a count and pairs of node id and this. */
@@ -268,6 +271,8 @@ export const SetattrValid = Object.freeze({
   SIZE: 2 ** 3,
   ATIME: 2 ** 4,
   MTIME: 2 ** 5,
+  /** By way of an open file: of changes of times alone, those that the kernel itself has kept. */
+  FH: 2 ** 6,
   ATIME_NOW: 2 ** 7,
   MTIME_NOW: 2 ** 8,
   CTIME: 2 ** 10,

@@ -14,6 +14,7 @@ import {
   LSEEK_IN,
   MKDIR_IN,
   MKNOD_IN,
+  OPEN_IN,
   Opcode,
   READ_IN,
   RENAME_IN,
@@ -91,11 +92,11 @@ const rows: readonly (readonly [number, OpcodeRow])[] = [
   [Opcode.RMDIR, named('RMDIR', 0, (ops, request, reply) => ops.rmdir(request, reply))],
   [Opcode.RENAME, twiceNamed('RENAME', RENAME_IN.SIZE, (ops, request, reply) => ops.rename(request, reply))],
   [Opcode.LINK, named('LINK', LINK_IN.SIZE, (ops, request, reply) => ops.link(request, reply))],
-  [Opcode.OPEN, row('OPEN', 8, (ops, request, reply) => ops.open(request, reply))],
+  [Opcode.OPEN, row('OPEN', OPEN_IN.SIZE, (ops, request, reply) => ops.open(request, reply))],
   [Opcode.READ, row('READ', READ_IN.SIZE, (ops, request, reply) => ops.read(request, reply))],
   [Opcode.WRITE, row('WRITE', WRITE_IN.SIZE, (ops, request, reply) => ops.write(request, reply))],
   [Opcode.STATFS, row('STATFS', 0, (ops, request, reply) => ops.statfs(request, reply))],
-  // There are no file handles to release, but for CREATE and TMPFILE, which give out the same for all.
+  // There are no file handles to release: all get the same.
   [Opcode.RELEASE, row('RELEASE', 24, succeed)],
   [Opcode.FSYNC, row('FSYNC', FSYNC_IN.SIZE, (ops, request, reply) => ops.fsync(request, reply))],
   // The name starts behind a header whose length was negotiated.

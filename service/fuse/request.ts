@@ -47,6 +47,14 @@ export class Request {
     return u32ne(view, IN_HEADER.len) === lengthBytes && this.bodyEnd >= this.bodyStart;
   }
 
+  /** The same request over bytes of its own, for answering it when the buffer is in use again. */
+  copy(): Request {
+    const lengthBytes = u32ne(this.view, IN_HEADER.len);
+    const copy = new Request(this.bytes.slice(0, lengthBytes), this.buffer);
+    copy.parseHeader(lengthBytes);
+    return copy;
+  }
+
   get bodyBytes(): number {
     return this.bodyEnd - this.bodyStart;
   }

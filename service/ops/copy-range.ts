@@ -1,8 +1,9 @@
 import { Errno } from '../../shared/errno.ts';
+import { InodeFlag } from '../ext4/layout/inode.ts';
 import { COPY_FILE_RANGE_IN } from '../fuse/abi.ts';
 import type { Request } from '../fuse/request.ts';
 import type { WritableEngine } from './engine.ts';
-import { type FileWriter, isProtected } from './file-writer.ts';
+import type { FileWriter } from './file-writer.ts';
 import { inodeOf } from './nodes.ts';
 
 /** What one request copies at most, so that others get their turn; the caller asks again for the rest. */
@@ -27,7 +28,7 @@ export class RangeCopy {
     const lengthBytes = Math.min(request.u64(COPY_FILE_RANGE_IN.len), COPY_BYTES_MAX, from.sizeBytes - fromOffset);
     if (lengthBytes <= 0) return Errno.OK;
     if (toOffset + lengthBytes > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
-    if (isProtected(to, toOffset + lengthBytes)) return Errno.EPERM;
+    if (to.hasFlag(InodeFlag.IMMUTABLE)) return Errno.EPERM;
     writer.waitFor(from.ino);
     writer.waitFor(to.ino);
     if (buffer.length === 0) buffer = new Uint8Array(COPY_BYTES_MAX);

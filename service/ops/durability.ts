@@ -59,6 +59,12 @@ export class Durability {
     return this.#settings.sync || inode.hasFlag(InodeFlag.SYNC) ? this.#afterCommit(request, reply) : Errno.OK;
   }
 
+  /** The same for a request whose answer was kept. */
+  changedInodeLate(inode: Inode, message: Uint8Array, uniqueLow: number, uniqueHigh: number): void {
+    if (this.#settings.sync || inode.hasFlag(InodeFlag.SYNC)) this.#sendAfterCommit(message, uniqueLow, uniqueHigh);
+    else this.#replies.sendKept(message);
+  }
+
   /** A failure is told once, and may be of what others have written: of blocks brought home, of another file's data. */
   #flush(answer: (errno: number) => void): void {
     this.#settings.flushDevice((errno) => {
@@ -68,13 +74,15 @@ export class Durability {
   }
 
   #afterCommit(request: Request, reply: Reply): number {
-    const message = this.#replies.keep(request, reply);
-    const { uniqueLow, uniqueHigh } = request;
+    this.#sendAfterCommit(this.#replies.keep(request, reply), request.uniqueLow, request.uniqueHigh);
+    return DEFERRED;
+  }
+
+  #sendAfterCommit(message: Uint8Array, uniqueLow: number, uniqueHigh: number): void {
     this.#engine.commit((errno) => {
       if (errno === Errno.OK) this.#replies.sendKept(message);
       else this.#replies.answer(uniqueLow, uniqueHigh, errno);
     });
-    return DEFERRED;
   }
 
   #answering(request: Request): (errno: number) => void {

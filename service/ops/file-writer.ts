@@ -76,7 +76,7 @@ export class FileWriter {
     if (lengthBytes > request.bodyBytes - WRITE_IN.SIZE) return Errno.EINVAL;
     if (offset + lengthBytes > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
     if (this.#engine.isReadOnly) return Errno.EROFS;
-    if (isProtected(inode, offset + lengthBytes)) return Errno.EPERM;
+    if (inode.hasFlag(InodeFlag.IMMUTABLE)) return Errno.EPERM;
     if ((request.u32(WRITE_IN.write_flags) & WriteFlag.KILL_SUIDGID) !== 0) this.#dropPrivileges(inode);
     if (lengthBytes === 0) {
       reply.written(0);
@@ -228,12 +228,4 @@ export class FileWriter {
     this.#change.dropsPrivileges = true;
     this.#engine.setAttributes(inode, this.#change);
   }
-}
-
-/**
- * There are no opens to refuse, so the writes are: of an immutable file all, of an append-only one what only
- * overwrites.
- */
-export function isProtected(inode: Inode, end: number): boolean {
-  return inode.hasFlag(InodeFlag.IMMUTABLE) || (inode.hasFlag(InodeFlag.APPEND) && end <= inode.sizeBytes);
 }

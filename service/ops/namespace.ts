@@ -1,5 +1,6 @@
 import { Errno } from '../../shared/errno.ts';
 import type { Inode } from '../ext4/inode.ts';
+import { FileType } from '../ext4/layout/inode.ts';
 import { CREATE_IN, LINK_IN, MKDIR_IN, MKNOD_IN, OpenFlag, RENAME_IN, RENAME2_IN } from '../fuse/abi.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
@@ -19,6 +20,26 @@ export class Namespace {
   constructor(engine: WritableEngine, lifetimes: NodeLifetimes) {
     this.#engine = engine;
     this.#lifetimes = lifetimes;
+  }
+
+  /** CREATE: MKNOD of a regular file that is opened at once. */
+  create(request: Request, reply: Reply): number {
+    if (isNameTooLong(request)) return Errno.ENAMETOOLONG;
+    const engine = this.#engine;
+    const inode = engine.createNode(
+      inodeOf(engine, request.nodeId),
+      request.bytes,
+      request.nameStart,
+      request.nameEnd,
+      FileType.REGULAR | (request.u32(CREATE_IN.mode) & ~FileType.MASK),
+      request.u32(CREATE_IN.umask),
+      0,
+      0,
+    );
+    const nodeId = nodeIdOf(inode.ino);
+    this.#lifetimes.add(nodeId);
+    reply.entryAndOpen(nodeId, inode, engine.blockSize, OpenFlag.KEEP_CACHE);
+    return Errno.OK;
   }
 
   mknod(request: Request, reply: Reply): number {

@@ -20,9 +20,9 @@ const change = new AttributeChange();
 export function setattr(engine: WritableEngine, writer: FileWriter, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   const valid = request.u32(SETATTR_IN.valid);
-  // Of append-only files too; a time of modification alone may be the kernel's, which brings back what it has kept.
-  if ((valid & (V.ATIME | V.ATIME_NOW)) === V.ATIME) requireChangeable(inode);
   change.clear();
+  change.bringsKeptTimes = bringsKeptTimes(inode, request, valid);
+  if (setsTimes(valid) && !change.bringsKeptTimes) requireChangeable(inode);
   if ((valid & V.MODE) !== 0) change.mode = request.u32(SETATTR_IN.mode);
   if ((valid & V.UID) !== 0) change.uid = request.u32(SETATTR_IN.uid);
   if ((valid & V.GID) !== 0) change.gid = request.u32(SETATTR_IN.gid);
@@ -36,6 +36,24 @@ export function setattr(engine: WritableEngine, writer: FileWriter, request: Req
   engine.setAttributes(inode, change);
   reply.attributes(inode, engine.blockSize);
   return Errno.OK;
+}
+
+/**
+ * The kernel brings back times that it has kept, of changes that were made before anybody protected the file. A program
+ * that sets the time of modification alone looks the same but for the file handle; where the kernel has none, what it
+ * brings is no news.
+ */
+function bringsKeptTimes(inode: Inode, request: Request, valid: number): boolean {
+  if ((valid & ~(V.MTIME | V.CTIME | V.FH)) !== 0 || (valid & V.MTIME) === 0) return false;
+  if ((valid & V.FH) !== 0) return true;
+  const { mtimeSec, mtimeNsec } = inode;
+  return request.i64(SETATTR_IN.mtime) === mtimeSec && request.u32(SETATTR_IN.mtimensec) === mtimeNsec;
+}
+
+/** Anything but both times to the present one, which appending does as well. */
+function setsTimes(valid: number): boolean {
+  const times = valid & (V.ATIME | V.ATIME_NOW | V.MTIME);
+  return times !== 0 && times !== (V.ATIME | V.ATIME_NOW | V.MTIME);
 }
 
 /** A new owner never gets set-user-ID as a present; the kernel says when a truncation takes it away. */

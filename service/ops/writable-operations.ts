@@ -24,7 +24,7 @@ import type { DataReader, DataWriter, WritableEngine } from './engine.ts';
 import type { FailureHandler } from './failure.ts';
 import { FileWriter, type FileWriterSettings } from './file-writer.ts';
 import { IoctlCommand } from './ioctl-commands.ts';
-import { changingIoctl, NOT_CHANGING, ROOT_UID } from './ioctl-write.ts';
+import { changingIoctl, NOT_CHANGING, ROOT_UID, takesFromWriters } from './ioctl-write.ts';
 import { Namespace } from './namespace.ts';
 import { NodeLifetimes } from './node-lifetimes.ts';
 import { inodeOf } from './nodes.ts';
@@ -32,6 +32,7 @@ import { ReadOperations, type ReadSettings } from './read-operations.ts';
 import { setattr } from './set-attributes.ts';
 import { SparseSeek } from './sparse-seek.ts';
 import { TrimRequest, type TrimSettings } from './trim-request.ts';
+import { openFile, WriterProtection } from './writer-protection.ts';
 import { removexattr, setxattr } from './xattr-write.ts';
 
 /** How fallocate fails for want of space, or of a block map that can do it. */
@@ -45,6 +46,8 @@ export interface WritableSettings
     Omit<FileWriterSettings, 'onFailure'>,
     Omit<TrimSettings, 'onFailure'> {
   readonly log: FailureLog;
+  /** O_APPEND of open(2), as the kernel passes it on. */
+  readonly appendFlag: number;
 }
 
 /** The operations of a file system that changes. */
@@ -60,6 +63,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   readonly #copy = new RangeCopy();
   readonly #replies: LateReplies;
   readonly #sparseSeek: SparseSeek;
+  readonly #protection: WriterProtection;
   #kernelGathersWrites = false;
   #xattrsAreExtended = false;
   #isShutDown = false;
@@ -95,6 +99,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     this.#durability = new Durability(engine, replies, settings);
     engine.reclaimThrough(() => this.#reclaim());
     this.#sparseSeek = new SparseSeek(engine, cache, replies, onFailure);
+    this.#protection = new WriterProtection(engine, cache, replies, this.#durability, onFailure);
   }
 
   override connected(connection: Connection): void {
@@ -229,9 +234,12 @@ export class WritableOperations extends ReadOperations implements Operations {
     return this.#changedDirectory(this.#namespace.symlink(request, reply), request, reply);
   }
 
-  /** The kernel then sends MKNOD instead, and opening costs nothing anyway. */
-  create(): number {
-    return Errno.ENOSYS;
+  create(request: Request, reply: Reply): number {
+    return this.#changedDirectory(this.#namespace.create(request, reply), request, reply);
+  }
+
+  override open(request: Request, reply: Reply): number {
+    return openFile(this.#engine, this.#settings.appendFlag, request, reply);
   }
 
   tmpfile(request: Request, reply: Reply): number {
@@ -301,7 +309,11 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   override ioctl(request: Request, reply: Reply): number {
-    const errno = changingIoctl(this.#engine, request, reply);
+    if (this.#kernelGathersWrites && takesFromWriters(this.#engine, request)) {
+      return this.#protection.begin(request, reply);
+    }
+    const errno = changingIoctl(this.#engine, request);
+    if (errno === Errno.OK) reply.ioctl(0);
     if (errno !== NOT_CHANGING) return this.#changedInode(errno, request, reply);
     switch (request.u32(IOCTL_IN.cmd)) {
       case IoctlCommand.FITRIM:

@@ -12,6 +12,8 @@ import { WritableImage } from './writable-image.ts';
 const UNDER_WAY = -1;
 /** O_DIRECT as the tests' kernel has it. */
 export const DIRECT_FLAG = 0x4000;
+/** O_APPEND, everywhere that Node runs. */
+export const APPEND_FLAG = 0o2000;
 
 interface WriteUnderWay {
   readonly token: number;
@@ -96,6 +98,7 @@ export class WritableSession {
         sync: options.sync === true,
         dirsync: false,
         directFlag: DIRECT_FLAG,
+        appendFlag: APPEND_FLAG,
         giveBack: (buffer) => giveBack(buffer),
         flushDevice: (done) => this.flushes.push(done),
         discard: (_offset, _length, done) => done(Errno.OK),

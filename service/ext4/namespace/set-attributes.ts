@@ -30,6 +30,8 @@ export class AttributeChange {
   setsCtime = false;
   ctimeSec = 0;
   ctimeNsec = 0;
+  /** The times are those of earlier changes, told late. */
+  bringsKeptTimes = false;
   /** Data or owner change on behalf of somebody who may not keep set-user-ID and set-group-ID. */
   dropsPrivileges = false;
 
@@ -42,6 +44,7 @@ export class AttributeChange {
     this.setsMtime = false;
     this.setsCtime = false;
     this.dropsPrivileges = false;
+    this.bringsKeptTimes = false;
   }
 }
 
@@ -60,7 +63,7 @@ export function setAttributes(ctx: WriteContext, inode: Inode, change: Attribute
   const resizes = change.sizeBytes !== UNCHANGED;
   if (resizes || change.mode !== UNCHANGED || change.uid !== UNCHANGED || change.gid !== UNCHANGED) {
     requireChangeable(inode);
-  } else {
+  } else if (!change.bringsKeptTimes) {
     requireMutable(inode);
   }
   if (resizes) truncate(ctx, inode, change.sizeBytes);

@@ -193,6 +193,10 @@ const LAYOUTS: Record<string, readonly (readonly [string, number])[]> = {
     ['_padding', 4],
   ],
   LINK_IN: [['oldnodeid', 8]],
+  OPEN_IN: [
+    ['flags', 4],
+    ['open_flags', 4],
+  ],
   CREATE_IN: [
     ['flags', 4],
     ['mode', 4],

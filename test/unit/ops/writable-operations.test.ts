@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { InodeFlag } from '../../../service/ext4/layout/inode.ts';
-import { InitFlag, NotifyCode, Opcode, SetattrValid, WriteFlag } from '../../../service/fuse/abi.ts';
+import { InitFlag, NotifyCode, Opcode, OpenFlag, SetattrValid, WriteFlag } from '../../../service/fuse/abi.ts';
 import { Errno } from '../../../shared/errno.ts';
 import { ImageDirectory } from '../../support/ext4-image.ts';
 import {
@@ -17,7 +17,7 @@ import {
 } from '../../support/fuse-client.ts';
 import { nodeIdIn } from '../../support/mounted-image.ts';
 import { e2fsckComplaints } from '../../support/writable-image.ts';
-import { DIRECT_FLAG, WritableSession } from '../../support/writable-session.ts';
+import { APPEND_FLAG, DIRECT_FLAG, WritableSession } from '../../support/writable-session.ts';
 
 const images = new ImageDirectory();
 afterAll(() => images.remove());
@@ -109,9 +109,16 @@ describe('names', () => {
     settle(session);
   });
 
-  it('are made by MKNOD alone, for opens cost nothing', () => {
+  it('are made and opened by CREATE at once', () => {
     const session = open();
-    expect(session.client.call(Opcode.CREATE, ROOT, body(zeros(16), cString('file'))).errno).toBe(Errno.ENOSYS);
+    const content = (name: string) => body(u32(2), u32(REGULAR | 0o2), u32(0o22), u32(0), cString(name));
+    const reply = session.client.call(Opcode.CREATE, ROOT, content('file'));
+    expect(session.image.fs.inode(nodeIdIn(reply)).mode).toBe(REGULAR);
+    expect(reply.payload.length).toBe(128 + 16);
+    expect(reply.view.getUint32(128 + 8, true)).toBe(OpenFlag.KEEP_CACHE);
+    expect(session.client.call(Opcode.CREATE, ROOT, content('file')).errno).toBe(Errno.EEXIST);
+    expect(session.client.call(Opcode.CREATE, ROOT, content('x'.repeat(256))).errno).toBe(Errno.ENAMETOOLONG);
+    settle(session);
   });
 
   it('that name devices get the numbers of the kernel', () => {
@@ -463,6 +470,71 @@ describe('other changes', () => {
     const copy = body(u64(0), u64(0), u64(to), u64(0), u64(0), u64(100), u64(0));
     expect(session.client.call(Opcode.COPY_FILE_RANGE, from, copy).errno).toBe(Errno.EPERM);
     expect(sizeOf(session, to)).toBe(0);
+    settle(session);
+  });
+
+  it('are refused at the OPEN of a protected file, but for what its flag allows', () => {
+    const session = open();
+    const { fs } = session.image;
+    const node = create(session, 'file');
+    const openedWith = (flags: number) => session.client.call(Opcode.OPEN, node, body(u32(flags), u32(0))).errno;
+    const refusals = (flag: number) => {
+      fs.setFlags(fs.inode(node), fs.inode(node).flags | flag);
+      const outcome = [0, 1, 2, APPEND_FLAG, APPEND_FLAG | 1, APPEND_FLAG | 2].map(openedWith);
+      fs.setFlags(fs.inode(node), fs.inode(node).flags & ~flag);
+      return outcome;
+    };
+    const { EPERM } = Errno;
+    expect(refusals(0)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(refusals(InodeFlag.IMMUTABLE)).toEqual([0, EPERM, EPERM, 0, EPERM, EPERM]);
+    expect(refusals(InodeFlag.APPEND)).toEqual([0, EPERM, EPERM, 0, 0, 0]);
+    settle(session);
+  });
+
+  it('are refused at the OPEN for writing after an abort', () => {
+    const session = open();
+    const node = create(session, 'file');
+    session.image.fs.abort(Errno.EIO, 'a test');
+    expect(session.client.call(Opcode.OPEN, node, body(u32(1), u32(0))).errno).toBe(Errno.EROFS);
+    expect(session.client.call(Opcode.OPEN, node, body(u32(0), u32(0))).errno).toBe(0);
+  });
+
+  it('are written before a file is taken from its writers', () => {
+    const session = open();
+    const node = create(session, 'file');
+    const setflags = (wanted: number) =>
+      body(u64(0), u32(0), u32(0x40086602), u64(0), u32(8), u32(0), u32(wanted), u32(0));
+    const { flags } = session.image.fs.inode(node);
+    expect(session.client.call(Opcode.IOCTL, node, setflags(flags | InodeFlag.NOATIME)).errno).toBe(0);
+    session.client.send(Opcode.IOCTL, node, setflags(flags | InodeFlag.APPEND | InodeFlag.IMMUTABLE));
+    expect(session.notifications).toHaveLength(1);
+    const { message, done } = session.notifications[0];
+    expect(new DataView(message.buffer).getInt32(4, true)).toBe(NotifyCode.INVAL_INODE);
+    const write = writeBody(0, pattern(100, 5), WriteFlag.CACHE);
+    expect(session.client.call(Opcode.WRITE, node, write).errno).toBe(0);
+    done(0);
+    expect(lastReply(session).errno).toBe(0);
+    expect(session.client.call(Opcode.WRITE, node, write).errno).toBe(Errno.EPERM);
+    expect(sizeOf(session, node)).toBe(100);
+    settle(session);
+  });
+
+  it('leave the times that the kernel has kept with a file that has become immutable, and no others', () => {
+    const session = open();
+    const node = create(session, 'file');
+    const { fs } = session.image;
+    fs.setFlags(fs.inode(node), fs.inode(node).flags | InodeFlag.IMMUTABLE);
+    const { MTIME, CTIME, FH } = SetattrValid;
+    const setTimes = (valid: number, seconds: number) =>
+      session.client.call(
+        Opcode.SETATTR,
+        node,
+        body(u32(valid), u32(0), zeros(32), u64(seconds), u64(seconds), u32(0), u32(5), u32(6), zeros(20)),
+      ).errno;
+    expect(setTimes(MTIME | CTIME, 1000)).toBe(Errno.EPERM);
+    expect(setTimes(MTIME | CTIME | FH, 1000)).toBe(0);
+    expect(fs.inode(node)).toMatchObject({ mtimeSec: 1000, mtimeNsec: 5, ctimeSec: 1000, ctimeNsec: 6 });
+    expect(setTimes(MTIME | CTIME, 1000)).toBe(0);
     settle(session);
   });
 
