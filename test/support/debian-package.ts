@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 const top = join(import.meta.dirname, '..', '..');
 
 /**
- * Builds the Debian package of this checkout in `directory`/`name`, a copy of what git knows or would add with node_modules, and returns
- * the path of the .deb.
+ * Builds the Debian package of this checkout in `directory`/`name`, a copy of what git knows or would add and of
+ * node_modules, and returns the path of the .deb.
  */
 export function buildPackage(directory: string, name: string, environment: Readonly<Record<string, string>>): string {
   const copy = join(directory, name);
