@@ -6,7 +6,7 @@ const room = (name, from, allowed) => ({
   to: { path: '^(shared|native|helper|service)/', pathNot: [from, ...allowed] },
 });
 
-const PROGRAMS = '^(service/fuse4fs|helper/fuservicemount)[.]ts$';
+const PROGRAMS = '^(service/fuse4fs|helper/fuservicemount|helper/broker/broker)[.]ts$';
 
 module.exports = {
   forbidden: [

@@ -7,6 +7,10 @@ export interface CommandLine {
   readonly type: string;
   /** Arguments for the service: source if there is one, mount point, `-o`, list. */
   readonly words: readonly string[];
+  /** Take away the mount on the only word there is. */
+  readonly unmount: boolean;
+  /** When it is busy, as soon as it is no longer. */
+  readonly lazy: boolean;
   /** Only tell whether there is a service. */
   readonly check: boolean;
   readonly fake: boolean;
@@ -24,6 +28,8 @@ interface Switches {
   readonly type?: string;
   readonly options: readonly string[];
   readonly check?: boolean;
+  readonly unmount?: boolean;
+  readonly lazy?: boolean;
   readonly fake?: boolean;
   readonly sloppy?: boolean;
   readonly verbose?: boolean;
@@ -47,14 +53,18 @@ export function parseCommandLine(program: string, args: readonly string[]): Comm
   if (unknown.some((word) => word === '--help' || word === '-h')) throw new HelpRequest(command.helpInformation());
   if (unknown.length > 0 && switches.sloppy !== true) throw new UsageError(`unknown option ${unknown[0]}`);
   if (switches.namespace !== undefined) throw new UsageError('mounting in another namespace (-N) is not supported');
+  const unmount = switches.unmount === true;
+  if (unmount && operands.length !== 1) throw new UsageError('-u takes a mount point and nothing else');
   const type = switches.type ?? (isMountHelperName(program) ? program.slice('mount.'.length) : '');
-  if (type === '' || type === 'fuse') throw new UsageError('cannot determine filesystem type, use -t');
+  if (!unmount && (type === '' || type === 'fuse')) throw new UsageError('cannot determine filesystem type, use -t');
   const check = switches.check === true;
-  if (check ? operands.length !== 0 : operands.length < 1 || operands.length > 2)
+  if (!unmount && (check ? operands.length !== 0 : operands.length < 1 || operands.length > 2))
     throw new UsageError(check ? '--check takes no source and no mount point' : 'give a source and a mount point');
   return {
     type,
     words: [...operands.filter((word) => word !== ''), ...optionWords(program, switches.options)],
+    unmount,
+    lazy: switches.lazy === true,
     check,
     fake: switches.fake === true,
     verbose: switches.verbose === true,
@@ -64,7 +74,9 @@ export function parseCommandLine(program: string, args: readonly string[]): Comm
 
 function definition(program: string): Command {
   return new Command(program)
-    .usage(`SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]\n       ${program} -t TYPE --check`)
+    .usage(
+      `SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]\n       ${program} -u [-z] MOUNTPOINT\n       ${program} -t TYPE --check`,
+    )
     .option('-t, --type <type>', 'file system type, such as fuse.ext4')
     .option('-o, --options <list>', 'mount options, for the service', collect, [])
     .option('-f, --fake', 'do everything but the mount')
@@ -72,6 +84,8 @@ function definition(program: string): Command {
     .option('-s, --sloppy', 'ignore switches that are not known')
     .option('-v, --verbose', 'say what is done')
     .option('-N, --namespace <namespace>', 'not supported')
+    .option('-u, --unmount', 'unmount')
+    .option('-z, --lazy', 'with -u: if the mount is busy, as soon as it is no longer')
     .option('--check', 'only tell whether there is a service for the type')
     .exitOverride()
     .configureOutput({ writeErr: () => {} });

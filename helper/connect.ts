@@ -1,6 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { connectSeqpacket } from '../native/seqpacket.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
+import { BROKER_SOCKET } from './broker/messages.ts';
 
 /** Services listen here, in a socket named after the subtype they serve. */
 export const SOCKET_DIRECTORY = '/run/filesystems';
@@ -25,11 +26,30 @@ export function socketPathOf(subtype: string): string {
   return path;
 }
 
-/** Whether a service seems to be there for us. Nothing is started: a stale socket looks present. */
+/**
+ * Whether a service seems to be there for us, or for the mount broker, which is. Nothing is started: a stale socket looks
+ * present.
+ */
 export function serviceIsPresent(subtype: string): boolean {
   try {
     const path = socketPathOf(subtype);
-    if (!statSync(path).isSocket()) return false;
+    return isSocket(path) && (mayConnect(path) || brokerIsPresent());
+  } catch {
+    return false;
+  }
+}
+
+/** Whether there seems to be a mount broker for us. */
+export function brokerIsPresent(): boolean {
+  return isSocket(BROKER_SOCKET) && mayConnect(BROKER_SOCKET);
+}
+
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
+function mayConnect(path: string): boolean {
+  try {
     accessSync(path, constants.W_OK);
     return true;
   } catch {

@@ -6,6 +6,8 @@ import { failureText, type Report } from './report.ts';
 export interface FuseConf {
   /** Users other than root may mount with allow_other. */
   readonly userAllowOther: boolean;
+  /** How many FUSE mounts a user may have; -1 for any number. fusermount3 reads it itself. */
+  readonly mountMax: number;
   readonly openPatterns: readonly OpenPattern[];
 }
 
@@ -16,7 +18,11 @@ export interface OpenPattern {
 }
 
 export const FUSE_CONF_PATH = '/etc/fuse.conf';
-export const DEFAULT_FUSE_CONF: FuseConf = Object.freeze({ userAllowOther: false, openPatterns: [] });
+export const DEFAULT_FUSE_CONF: FuseConf = Object.freeze({
+  userAllowOther: false,
+  mountMax: 1000,
+  openPatterns: [],
+});
 
 const LINE_CHARACTERS_MAX = 255;
 /** More than NAME_MAX: no such file can be opened, but comparing it with a pattern could take for ever. */
@@ -32,20 +38,22 @@ export function readFuseConf(path: string, report: Report): FuseConf {
   }
 }
 
-/** Unknown lines are warned about and ignored. mount_max concerns fusermount3, which reads it itself. */
+/** Unknown lines are warned about and ignored. */
 export function parseFuseConf(text: string, warn: (text: string) => void): FuseConf {
-  let userAllowOther = false;
+  let { userAllowOther, mountMax } = DEFAULT_FUSE_CONF;
   const openPatterns: OpenPattern[] = [];
   for (const [index, line] of text.split('\n').entries()) {
     const setting = line.replace(/#.*/, '').trim();
-    if (setting === '' || /^mount_max\s*=\s*-?\d+$/.test(setting)) continue;
+    if (setting === '') continue;
+    const most = /^mount_max\s*=\s*(-1|\d{1,9})$/.exec(setting);
     const open = /^service_open_path\s*=\s*(\S+)\s+(\/.*)$/.exec(setting);
     if (line.length > LINE_CHARACTERS_MAX) warn(`line ${index + 1} is too long`);
     else if (setting === 'user_allow_other') userAllowOther = true;
+    else if (most !== null) mountMax = Number(most[1]);
     else if (open !== null) openPatterns.push({ subtype: open[1], pattern: patternOf(open[2]) });
     else warn(`line ${index + 1} is not understood`);
   }
-  return { userAllowOther, openPatterns };
+  return { userAllowOther, mountMax, openPatterns };
 }
 
 /** `*` stays within one component; a pattern that names a directory covers everything below it. */

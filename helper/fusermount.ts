@@ -4,7 +4,8 @@ import { cloneFuseDevice } from '../native/fuse-device.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { MS_FLAGS, MsBit } from '../shared/service-protocol/ms-flags.ts';
 import { GuardedMount } from './guarded-mount.ts';
-import { type Mount, type Mounter, type MountRequest, openFuseDevice } from './mounter.ts';
+import type { MountRequest } from './mount-request.ts';
+import { type Mount, type Mounter, openFuseDevice } from './mounter.ts';
 
 const PROGRAM = 'fusermount3';
 const SHELL = '/bin/sh';

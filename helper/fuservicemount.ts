@@ -1,12 +1,13 @@
 import { closeSync } from 'node:fs';
 import { basename } from 'node:path';
+import { BrokerConnection } from './broker/connection.ts';
+import { mounterForCaller } from './caller-mounter.ts';
 import { type CommandLine, HelpRequest, isMountHelperName, parseCommandLine, UsageError } from './command-line.ts';
 import { connectToService, serviceIsPresent, subtypeOf } from './connect.ts';
 import { FUSE_CONF_PATH, readFuseConf } from './fuse-conf.ts';
-import { FusermountMounter } from './fusermount.ts';
 import { runHelper } from './helper.ts';
-import { RootMounter } from './mounter.ts';
 import { failureText, stderrReport } from './report.ts';
+import { unmountForCaller } from './unmount.ts';
 
 /** mount(8)'s exit codes. Its 2, a system error, means "fall back to a driver outside the sandbox" to mount.fuse3. */
 const Exit = Object.freeze({ OK: 0, USAGE: 1, FAILURE: 1, NO_SERVICE: 2, BUG: 4, MOUNT_FAILURE: 32 });
@@ -25,6 +26,8 @@ function main(program: string, args: readonly string[]): number {
     return Exit.USAGE;
   }
   if (line.check) return serviceIsPresent(subtypeOf(line.type)) ? Exit.OK : Exit.FAILURE;
+  if (line.unmount)
+    return unmountForCaller(line.words[0], line.lazy, stderrReport(program, line.verbose)) ? Exit.OK : Exit.FAILURE;
   const status = mountThroughService(program, line);
   return status === Exit.OK || !isMountHelperName(program) ? status : Exit.MOUNT_FAILURE;
 }
@@ -36,10 +39,11 @@ function mountThroughService(program: string, line: CommandLine): number {
     report.error('must not be installed setuid');
     return Exit.FAILURE;
   }
+  const broker = process.getuid?.() === 0 ? null : BrokerConnection.open();
   const subtype = subtypeOf(line.type);
   let socket: number | null;
   try {
-    socket = connectToService(subtype);
+    socket = broker === null ? connectToService(subtype) : broker.connectToService(subtype);
   } catch (error) {
     report.error(failureText(error, subtype));
     return Exit.FAILURE;
@@ -53,7 +57,7 @@ function mountThroughService(program: string, line: CommandLine): number {
       socket,
       subtype,
       words: line.words,
-      mounter: process.getuid?.() === 0 ? new RootMounter(report) : new FusermountMounter(),
+      mounter: mounterForCaller(report, broker),
       fuseConf: readFuseConf(FUSE_CONF_PATH, report),
       report,
       logHint: `the service's own messages are in its log: journalctl -u 'fuse4fs@*'`,

@@ -43,7 +43,8 @@ function pin(word: string): { path: string; fd: number } {
   }
 }
 
-function resolveParent(word: string): string {
+/** The path of a mount point, which is itself never asked: its server may be dead. */
+export function resolveParent(word: string): string {
   const name = basename(word);
   if (name === '' || name === '.' || name === '..') return realpathSync(word);
   return join(realpathSync(dirname(word)), name);

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import type { MountRequest } from './mounter.ts';
+import type { MountRequest } from './mount-request.ts';
 
 /** Where util-linux keeps what the kernel's mount table can't hold. */
 const UTAB = '/run/mount/utab';

@@ -1,37 +1,15 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { closeQuietly } from '../native/descriptor.ts';
 import { cloneFuseDevice, grantIomap } from '../native/fuse-device.ts';
-import {
-  attachMount,
-  contextMessages,
-  createSuperblock,
-  detachedMount,
-  openContext,
-  pinPath,
-  setContextFlag,
-  setContextString,
-} from '../native/mount-api.ts';
+import { attachMount, pinPath } from '../native/mount-api.ts';
 import { forkMountGuard } from '../native/mount-guard.ts';
 import { u32ne, viewOf } from '../shared/bytes.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
-import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
+import { detachedFuseMount, type MountOwner, ownOptions } from './detached-mount.ts';
 import { GuardedMount } from './guarded-mount.ts';
-import type { KernelOption } from './kernel-options.ts';
-import type { MountPoint } from './mount-point.ts';
+import type { MountRequest } from './mount-request.ts';
 import { raiseReadAhead } from './read-ahead.ts';
 import type { Report } from './report.ts';
-
-/** Every field has been checked. */
-export interface MountRequest {
-  readonly source: string;
-  readonly subtype: string;
-  /** A fuseblk mount: the kernel claims the block device `source`. */
-  readonly blockDevice: boolean;
-  readonly options: readonly KernelOption[];
-  /** Bits of ms-flags.ts. */
-  readonly msFlags: number;
-  readonly target: MountPoint;
-}
 
 /** A mount that its service has yet to take over. Either method may be called once. */
 export interface Mount {
@@ -47,7 +25,8 @@ export interface Mounter {
   readonly isRoot: boolean;
   /** An unmounted /dev/fuse descriptor; the caller owns it. */
   openFuseDevice(): number;
-  mount(fuseFd: number, request: MountRequest): Mount;
+  /** `openSource` opens, for reading, what `request.source` names, as far as that is something that the caller named. */
+  mount(fuseFd: number, request: MountRequest, openSource: () => number): Mount;
 }
 
 const FUSE_DEVICE = '/dev/fuse';
@@ -106,7 +85,7 @@ export class RootMounter implements Mounter {
    * the kernel clears it away if this process is killed.
    */
   #mountDevice(fuseFd: number, request: MountRequest): Mount {
-    const mountFd = this.#detachedMount(fuseFd, request);
+    const mountFd = detachedFuseMount(fuseFd, request, callerIds(), this.#report);
     if (mountFd === null) return mountWithOldCall(fuseFd, request, this.#report);
     return {
       keep: () => {
@@ -117,72 +96,16 @@ export class RootMounter implements Mounter {
       abandon: () => closeSync(mountFd),
     };
   }
-
-  /** Descriptor of the mount, or null when this kernel has no mount API that can express it. */
-  #detachedMount(fuseFd: number, request: MountRequest): number | null {
-    const context = openContextIfKnown(request.blockDevice ? 'fuseblk' : 'fuse');
-    if (context === null) return null;
-    try {
-      if (!configureSubtype(context, request.subtype)) return null;
-      configure(context, fuseFd, request);
-      createSuperblock(context);
-      return detachedMount(context, mountAttributes(request.msFlags));
-    } catch (error) {
-      for (const message of contextMessages(context)) this.#report.error(message);
-      throw error;
-    } finally {
-      closeSync(context);
-    }
-  }
 }
 
-function openContextIfKnown(type: string): number | null {
-  try {
-    return openContext(type);
-  } catch (error) {
-    if (errnoOf(error) === Errno.ENOSYS) return null;
-    throw error;
-  }
-}
-
-/** False on kernels without this parameter (before 5.8). */
-function configureSubtype(context: number, subtype: string): boolean {
-  try {
-    setContextString(context, 'subtype', subtype);
-    return true;
-  } catch (error) {
-    if ([Errno.EINVAL, Errno.ENOPARAM, Errno.EOPNOTSUPP].some((errno) => errno === errnoOf(error))) return false;
-    throw error;
-  }
-}
-
-function configure(context: number, fuseFd: number, request: MountRequest): void {
-  setContextString(context, 'source', request.source);
-  for (const flag of MS_FLAGS)
-    if ((request.msFlags & flag.ms) !== 0 && flag.fsconfigFlag !== null) setContextFlag(context, flag.fsconfigFlag);
-  for (const option of [...request.options, ...ownOptions(fuseFd, request.target)])
-    if (option.value === null) setContextFlag(context, option.key);
-    else setContextString(context, option.key, option.value);
-}
-
-/** What every fuse mount needs; never taken from the service. */
-function ownOptions(fuseFd: number, target: MountPoint): readonly KernelOption[] {
-  return [
-    { key: 'fd', value: String(fuseFd) },
-    { key: 'rootmode', value: target.format.toString(8) },
-    { key: 'user_id', value: String(process.getuid?.()) },
-    { key: 'group_id', value: String(process.getgid?.()) },
-  ];
-}
-
-function mountAttributes(msFlags: number): number {
-  return MS_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
+function callerIds(): MountOwner {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
 /** mount(2), for kernels before 5.8: the mount is there at once, so that it needs a guard. Exported for its test. */
 export function mountWithOldCall(fuseFd: number, request: MountRequest, report: Report): Mount {
   const type = `${request.blockDevice ? 'fuseblk' : 'fuse'}.${request.subtype}`;
-  const data = [...request.options, ...ownOptions(fuseFd, request.target)]
+  const data = [...request.options, ...ownOptions(fuseFd, request.target, callerIds())]
     .map((option) => (option.value === null ? option.key : `${option.key}=${quoted(option.value)}`))
     .join(',');
   const { path, fd } = request.target;

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync }
 import { setDeviceBlockSize } from '../native/block-device.ts';
 import { closeQuietly, setNonBlocking } from '../native/descriptor.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
-import { fromByteString } from '../shared/service-protocol/byte-string.ts';
+import { type ByteString, fromByteString } from '../shared/service-protocol/byte-string.ts';
 import { type OpenBlockDeviceMessage, type OpenMessage, RequestFlag } from '../shared/service-protocol/packets.ts';
 import type { CallerWords } from './caller-words.ts';
 import { type FuseConf, isConfiguredPath } from './fuse-conf.ts';
@@ -48,6 +48,10 @@ export class FileOpener {
       closeQuietly(fd);
       throw error;
     }
+  }
+
+  openForReading(path: ByteString): number {
+    return this.open({ kind: 'open', openFlags: 0, createMode: 0, requestFlags: 0, path });
   }
 
   #openConfigured(path: string, flags: number): number {

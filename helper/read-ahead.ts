@@ -1,5 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { Errno, SystemError } from '../shared/errno.ts';
+import { mountOf, readMountTable } from './mount-info.ts';
 import { failureText, type Report } from './report.ts';
 
 /** KiB. Cold streaming reads of a virtual disk: 128, the kernel's own, 470 MiB/s; 1024, 750; this, 830; 4096, 760. */
@@ -17,10 +18,9 @@ export function raiseReadAhead(mountFd: number, report: Report): void {
   }
 }
 
-/** "major:minor" of a mount, from the mount table: a stat would wait for a service that does not answer yet. */
+/** From the mount table: a stat would wait for a service that does not answer yet. */
 function deviceNumberOf(mountFd: number): string {
-  const mountId = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${mountFd}`, 'utf8'))?.[1];
-  const line = new RegExp(`^${mountId} \\d+ (\\d+:\\d+) `, 'm').exec(readFileSync('/proc/self/mountinfo', 'utf8'));
-  if (line === null) throw new SystemError(Errno.ENOENT, 'mount table', `mount ${mountId}`);
-  return line[1];
+  const mount = mountOf(mountFd, readMountTable());
+  if (mount === null) throw new SystemError(Errno.ENOENT, 'mount table', `fd ${mountFd}`);
+  return mount.device;
 }

@@ -37,8 +37,9 @@ import {
 } from './kernel-options.ts';
 import { LoopDevices } from './loop.ts';
 import { type MountPoint, pinMountPoint } from './mount-point.ts';
+import type { MountRequest } from './mount-request.ts';
 import { recordInMountTable } from './mount-table.ts';
-import type { Mount, Mounter, MountRequest } from './mounter.ts';
+import type { Mount, Mounter } from './mounter.ts';
 import { FileOpener } from './open-file.ts';
 import { failureText, type Report } from './report.ts';
 
@@ -324,7 +325,8 @@ export class Session {
       this.#phase = Phase.DONE;
       throw new SystemError(Errno.ECANCELED, 'mount', request.target.path, 'left out, as asked');
     }
-    this.#mount = { request, live: this.#setup.mounter.mount(this.#fuseFd, request) };
+    const openSource = (): number => this.#files.openForReading(toByteString(request.source));
+    this.#mount = { request, live: this.#setup.mounter.mount(this.#fuseFd, request, openSource) };
     this.#phase = Phase.MOUNTED;
   }
 

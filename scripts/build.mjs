@@ -1,4 +1,4 @@
-// Builds the addon and the two programs into bin/: each program is one bundled file, with the addon beside it.
+// Builds the addon and the three programs into bin/: each program is one bundled file, with the addon beside it.
 // Direct call: node scripts/build.mjs [OUTPUT-DIRECTORY]
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -29,4 +29,8 @@ async function bundle(entry, output) {
 
 mkdirSync(outputDirectory, { recursive: true });
 await compileAddon(join(outputDirectory, 'fuse4fs.node'), []);
-await Promise.all([bundle('service/fuse4fs.ts', 'fuse4fs'), bundle('helper/fuservicemount.ts', 'fuservicemount')]);
+await Promise.all([
+  bundle('service/fuse4fs.ts', 'fuse4fs'),
+  bundle('helper/fuservicemount.ts', 'fuservicemount'),
+  bundle('helper/broker/broker.ts', 'fuservicemount-broker'),
+]);

@@ -2,10 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { mounterForCaller } from '../helper/caller-mounter.ts';
 import { FUSE_CONF_PATH, readFuseConf } from '../helper/fuse-conf.ts';
-import { FusermountMounter } from '../helper/fusermount.ts';
 import { runHelper } from '../helper/helper.ts';
-import { RootMounter } from '../helper/mounter.ts';
 import { failureText, type Report, stderrReport } from '../helper/report.ts';
 import { setCloseOnExec } from '../native/descriptor.ts';
 import { trySetIoFlusher } from '../native/hardening.ts';
@@ -66,7 +65,7 @@ async function mountAndServe(
   logFd: number,
   report: Report,
 ): Promise<number> {
-  const mounter = process.getuid?.() === 0 ? new RootMounter(report) : new FusermountMounter();
+  const mounter = mounterForCaller(report);
   const [socket, childSocket] = socketPair();
   const child = await startService(programPath, childSocket, options, logFd, report);
   closeSync(childSocket);

@@ -14,7 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { FusermountMounter } from '../../helper/fusermount.ts';
-import type { Mount, MountRequest } from '../../helper/mounter.ts';
+import type { MountRequest } from '../../helper/mount-request.ts';
+import type { Mount } from '../../helper/mounter.ts';
 import { UnmountFlag, unmount } from '../../native/mount-api.ts';
 import { mountsBelow } from '../support/test-room.ts';
 

@@ -1,0 +1,45 @@
+import { closeSync } from 'node:fs';
+import { pinPath, UnmountFlag, unmount } from '../../native/mount-api.ts';
+import { Errno, SystemError } from '../../shared/errno.ts';
+import { belongsTo, type MountEntry, mountOf, readMountTable } from '../mount-info.ts';
+import { hostOf } from './place.ts';
+
+/**
+ * Takes away the mount on `name` in the directory `parentFd`, if it is a mount of this user and of one of `types`.
+ * However the user moves things about meanwhile, nothing else is unmounted. A lazy unmount names the mount itself, by
+ * descriptor. Any other must not hold one, or the mount would be busy: it names the place, which can't be moved as long
+ * as something is mounted there, and is refused where another mount would come to light if the user took his own away
+ * by another program first.
+ */
+export function unmountOwn(
+  parentFd: number,
+  name: string,
+  lazy: boolean,
+  uid: number,
+  types: ReadonlySet<string>,
+): void {
+  if (name.includes('/') || name === '.' || name === '..') refuse(Errno.EINVAL, name, 'is no name in a directory');
+  const parent = hostOf(parentFd, name, readMountTable());
+  const place = `/proc/self/fd/${parentFd}/${name}`;
+  const fd = pinPath(place);
+  try {
+    const mount = checkedMount(fd, name, parent);
+    if (!types.has(mount.type) || !belongsTo(mount, uid)) refuse(Errno.EPERM, name, 'is not your mount');
+    if (lazy) unmount(`/proc/self/fd/${fd}`, UnmountFlag.DETACH);
+    else if (mount.parentId !== parent.id) refuse(Errno.EBUSY, name, 'lies over another mount, try -z');
+  } finally {
+    closeSync(fd);
+  }
+  if (!lazy) unmount(place, UnmountFlag.NOFOLLOW);
+}
+
+/** `fd` is what was found in a directory of `parent`: the root of another mount, if it is in another. */
+function checkedMount(fd: number, name: string, parent: MountEntry): MountEntry {
+  const mount = mountOf(fd, readMountTable());
+  if (mount === null || mount.id === parent.id) return refuse(Errno.EINVAL, name, 'is not mounted');
+  return mount;
+}
+
+function refuse(errno: number, name: string, why: string): never {
+  throw new SystemError(errno, 'unmount', name, why);
+}
