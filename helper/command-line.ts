@@ -72,11 +72,11 @@ export function parseCommandLine(program: string, args: readonly string[]): Comm
   };
 }
 
+const USAGES = ['SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]', '-u [-z] MOUNTPOINT', '-t TYPE --check'];
+
 function definition(program: string): Command {
   return new Command(program)
-    .usage(
-      `SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]\n       ${program} -u [-z] MOUNTPOINT\n       ${program} -t TYPE --check`,
-    )
+    .usage(USAGES.join(`\n       ${program} `))
     .option('-t, --type <type>', 'file system type, such as fuse.ext4')
     .option('-o, --options <list>', 'mount options, for the service', collect, [])
     .option('-f, --fake', 'do everything but the mount')

@@ -27,8 +27,8 @@ export function socketPathOf(subtype: string): string {
 }
 
 /**
- * Whether a service seems to be there for us, or for the mount broker, which is. Nothing is started: a stale socket looks
- * present.
+ * Whether a service seems to be there that we can reach, or the mount broker for us. Nothing is started: a stale socket
+ * looks present.
  */
 export function serviceIsPresent(subtype: string): boolean {
   try {

@@ -26,7 +26,7 @@ export function parseMountTable(text: string): readonly MountEntry[] {
     .filter((line) => line !== '')
     .map((line) => {
       const fields = line.split(' ');
-      // Behind six fixed fields stand any number of tags, and then a dash. What users choose is in octal if it is a blank.
+      // Behind six fixed fields stand any number of tags, and then a dash. Blanks that users chose are in octal.
       const dash = fields.indexOf('-', 6);
       return {
         id: Number(fields[0]),

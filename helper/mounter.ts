@@ -25,7 +25,7 @@ export interface Mounter {
   readonly isRoot: boolean;
   /** An unmounted /dev/fuse descriptor; the caller owns it. */
   openFuseDevice(): number;
-  /** `openSource` opens, for reading, what `request.source` names, as far as that is something that the caller named. */
+  /** `openSource` opens, for reading, what `request.source` names, if the caller has named it. */
   mount(fuseFd: number, request: MountRequest, openSource: () => number): Mount;
 }
 

@@ -14,7 +14,7 @@ import {
 /** For each answer. The broker has to be started first, and does nothing that takes long. */
 const ANSWER_MS = 60_000;
 
-/** The user's end of one connection to the mount broker. What goes wrong is a SystemError with the broker's own words. */
+/** The user's end of one connection to the mount broker. A refusal is a SystemError with the broker's own words. */
 export class BrokerConnection {
   readonly #socket: number;
 

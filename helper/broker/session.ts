@@ -78,10 +78,10 @@ interface DetachedMount {
 }
 
 /**
- * What one user may have done with root's rights, over one connection: be connected to a service, and mount on a directory
- * of his own what he serves or has served; or unmount that. He is taken for hostile, as what he sends is.
- * All that he gets hangs on the connection until he asks for the mount to be kept: when he or we go before that, the
- * kernel clears the mount away, and the service is cut off.
+ * What one user may have done with root's rights, over one connection: be connected to a service, and mount on a
+ * directory of his own what he serves or has served; or unmount that. He is taken for hostile. All that he gets hangs
+ * on the connection until he asks for the mount to be kept: when he or we go before that, the kernel clears the mount
+ * away, and the service is cut off.
  */
 export class BrokerSession {
   readonly #setup: BrokerSetup;

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { pinPath, UnmountFlag, unmount } from '../../native/mount-api.ts';
-import { Errno, SystemError } from '../../shared/errno.ts';
+import { Errno, errnoOf, SystemError } from '../../shared/errno.ts';
+import { errnoText } from '../../shared/errno-text.ts';
 import { belongsTo, type MountEntry, mountOf, readMountTable } from '../mount-info.ts';
 import { hostOf } from './place.ts';
 
@@ -25,12 +26,12 @@ export function unmountOwn(
   try {
     const mount = checkedMount(fd, name, parent);
     if (!types.has(mount.type) || !belongsTo(mount, uid)) refuse(Errno.EPERM, name, 'is not your mount');
-    if (lazy) unmount(`/proc/self/fd/${fd}`, UnmountFlag.DETACH);
+    if (lazy) take(`/proc/self/fd/${fd}`, UnmountFlag.DETACH, name);
     else if (mount.parentId !== parent.id) refuse(Errno.EBUSY, name, 'lies over another mount, try -z');
   } finally {
     closeSync(fd);
   }
-  if (!lazy) unmount(place, UnmountFlag.NOFOLLOW);
+  if (!lazy) take(place, UnmountFlag.NOFOLLOW, name);
 }
 
 /** `fd` is what was found in a directory of `parent`: the root of another mount, if it is in another. */
@@ -38,6 +39,15 @@ function checkedMount(fd: number, name: string, parent: MountEntry): MountEntry 
   const mount = mountOf(fd, readMountTable());
   if (mount === null || mount.id === parent.id) return refuse(Errno.EINVAL, name, 'is not mounted');
   return mount;
+}
+
+/** Our own paths mean nothing to the user. */
+function take(target: string, flags: number, name: string): void {
+  try {
+    unmount(target, flags);
+  } catch (error) {
+    refuse(errnoOf(error), name, errnoText(errnoOf(error)));
+  }
 }
 
 function refuse(errno: number, name: string, why: string): never {

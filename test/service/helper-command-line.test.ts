@@ -13,11 +13,20 @@ describe('the command line', () => {
     expect(parse('/dev/sda', '/mnt', '-t', 'fuse.ext4', '-fnv', '-o', 'ro', '-o', 'a=b\\,c')).toEqual({
       type: 'fuse.ext4',
       words: ['/dev/sda', '/mnt', '-o', 'ro,a=b\\,c'],
+      unmount: false,
+      lazy: false,
       check: false,
       fake: true,
       verbose: true,
       updateMtab: false,
     });
+  });
+
+  it('to unmount is -u with a mount point and no type', () => {
+    expect(parse('-u', '/mnt')).toMatchObject({ unmount: true, lazy: false, words: ['/mnt'] });
+    expect(parse('-uz', '/mnt')).toMatchObject({ unmount: true, lazy: true });
+    expect(() => parse('-u')).toThrow(UsageError);
+    expect(() => parse('-u', '/dev/sda', '/mnt')).toThrow(UsageError);
   });
 
   it('takes its words in any order, and options glued on', () => {
@@ -111,13 +120,19 @@ describe('fuse.conf', () => {
 
   it('permits nothing by default', () => {
     const { conf, warnings } = read('# user_allow_other\n\nmount_max = 1000\n');
-    expect(conf).toEqual({ userAllowOther: false, openPatterns: [] });
+    expect(conf).toEqual({ userAllowOther: false, mountMax: 1000, openPatterns: [] });
     expect(warnings).toEqual([]);
+  });
+
+  it('limits the mounts of a user', () => {
+    expect(read('mount_max = 3').conf.mountMax).toBe(3);
+    expect(read('mount_max=-1').conf.mountMax).toBe(-1);
+    expect(read('mount_max = -2')).toMatchObject({ conf: { mountMax: 1000 }, warnings: ['line 1 is not understood'] });
   });
 
   it('warns about what it does not understand', () => {
     const { conf, warnings } = read('user_allow_others\nuser_allow_other # yes\nservice_open_path = x relative\n');
-    expect(conf).toEqual({ userAllowOther: true, openPatterns: [] });
+    expect(conf).toEqual({ userAllowOther: true, mountMax: 1000, openPatterns: [] });
     expect(warnings).toEqual(['line 1 is not understood', 'line 3 is not understood']);
     expect(read(`service_open_path = * /${'x'.repeat(300)}`).warnings).toEqual(['line 1 is too long']);
   });
