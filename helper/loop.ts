@@ -49,7 +49,7 @@ export class LoopDevices {
     const lockFd = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
     try {
       if (!lock(lockFd)) return null;
-      if (backsLoopDevice(file)) throw new SystemError(Errno.EBUSY, 'loop device', path, 'already attached');
+      if (loopDevicesOver(file).length > 0) throw new SystemError(Errno.EBUSY, 'loop device', path, 'already attached');
       const loopFd = attachFree(fd, path, openFlags);
       if (loopFd !== null) this.#attached.push({ deviceId: file.dev, inode: file.ino, fd: loopFd });
       return loopFd;
@@ -73,8 +73,9 @@ function lock(fd: number): boolean {
   return false;
 }
 
-function backsLoopDevice(file: Stats): boolean {
-  return readdirSync('/sys/block').some((name) => name.startsWith('loop') && isBackedBy(name, file));
+/** Names of the loop devices that this very file backs. */
+export function loopDevicesOver(file: Stats): string[] {
+  return readdirSync('/sys/block').filter((name) => name.startsWith('loop') && isBackedBy(name, file));
 }
 
 /** A device that is not attached has no backing file; one that vanished is another file. */

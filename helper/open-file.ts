@@ -6,7 +6,7 @@ import { type ByteString, fromByteString } from '../shared/service-protocol/byte
 import { type OpenBlockDeviceMessage, type OpenMessage, RequestFlag } from '../shared/service-protocol/packets.ts';
 import type { CallerWords } from './caller-words.ts';
 import { type FuseConf, isConfiguredPath } from './fuse-conf.ts';
-import type { LoopDevices } from './loop.ts';
+import { type LoopDevices, loopDevicesOver } from './loop.ts';
 
 const { O_DIRECT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
 
@@ -41,6 +41,7 @@ export class FileOpener {
       throw new SystemError(Errno.EROFS, 'open', path, 'the caller wants it read-only');
     let fd = this.#words.mayOpen(request.path) ? openRegularOrBlock(path, flags) : this.#openConfigured(path, flags);
     try {
+      if ((flags & O_EXCL) !== 0 && (flags & ACCESS_MODE) !== 0) refuseWhatLoops(fd, path);
       if ((request.requestFlags & RequestFlag.TRYLOOP) !== 0) fd = this.#preferLoop(fd, path, flags);
       if (request.kind === 'open-block-device') prepareBlockDevice(fd, path, request.blockSizeBytes);
       return fd;
@@ -93,6 +94,13 @@ function openRegularOrBlock(path: string, flags: number): number {
     closeQuietly(fd);
     throw error;
   }
+}
+
+/** Who mounts a loop device doesn't see what is written to the file behind it, and the other way round. */
+function refuseWhatLoops(fd: number, path: string): void {
+  const file = fstatSync(fd);
+  if (file.isFile() && loopDevicesOver(file).length > 0)
+    throw new SystemError(Errno.EBUSY, 'open', path, 'backs a loop device');
 }
 
 /** Sets the block size that the service could not set itself. */

@@ -6,7 +6,7 @@ import { disallowRights, isHangup, receivePacket, sendPacket } from '../native/s
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { encodeArguments } from '../shared/service-protocol/argv-memfd.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
-import { failureIn } from '../shared/service-protocol/failure-text.ts';
+import { failureIn, SOMEBODY_ELSE_HAS_IT } from '../shared/service-protocol/failure-text.ts';
 import { encodeHelperMessage } from '../shared/service-protocol/helper-messages.ts';
 import { MS_FLAGS_DEFAULT, MS_FLAGS_KNOWN } from '../shared/service-protocol/ms-flags.ts';
 import {
@@ -27,6 +27,7 @@ import {
 import { ProtocolError } from '../shared/service-protocol/protocol-error.ts';
 import { decodeServiceMessage } from '../shared/service-protocol/service-messages.ts';
 import type { CallerWords } from './caller-words.ts';
+import { usersOf } from './device-users.ts';
 import type { FuseConf } from './fuse-conf.ts';
 import {
   checkedKernelOptions,
@@ -116,6 +117,8 @@ export class Session {
   #succeeded = false;
   #refusal = '';
   #refusals = 0;
+  /** What the service asked for last, of what the caller has named. */
+  #opened = '';
   #fuseFd = -1;
   #mount: { readonly request: MountRequest; readonly live: Mount } | null = null;
   // Buffered until the mount is wanted, so that their order does not matter.
@@ -235,6 +238,7 @@ export class Session {
     const name = fromByteString(message.path);
     let fd: number;
     try {
+      if (this.#setup.words.mayOpen(message.path)) this.#opened = name;
       if (!isInPlace) throw new SystemError(Errno.EPERM, 'open', name, 'too late, the file system is mounted');
       fd = this.#files.open(message);
     } catch (error) {
@@ -351,7 +355,9 @@ export class Session {
 
   #end(exitCode: number): void {
     if (this.#mount === null || exitCode !== 0) {
-      const own = this.#setup.logHint === '' ? null : failureIn(this.#mtabOptions);
+      const explained = failureIn(this.#mtabOptions);
+      if (explained?.includes(SOMEBODY_ELSE_HAS_IT)) this.#reportUsers();
+      const own = this.#setup.logHint === '' ? null : explained;
       const reason = own ?? `exit code ${exitCode}${this.#afterRefusal()}`;
       throw new ServiceGaveUp(`service gave up: ${reason}`);
     }
@@ -361,6 +367,11 @@ export class Session {
     this.#phase = Phase.DONE;
     this.#succeeded = true;
     if (this.#setup.updateMtab && !this.#mtabOptions.includes(NO_MTAB)) recordInMountTable(request, this.#mtabOptions);
+  }
+
+  #reportUsers(): void {
+    const users = usersOf(this.#opened);
+    if (users.length > 0) this.#setup.report.error(`${this.#opened} is in use: ${users.join(', ')}`);
   }
 
   #noteRefusal(text: string, isQuiet: boolean): void {

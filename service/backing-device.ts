@@ -5,6 +5,7 @@ import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import { pauseThread } from '../shared/pause.ts';
 import { fromByteString } from '../shared/service-protocol/byte-string.ts';
+import { SOMEBODY_ELSE_HAS_IT } from '../shared/service-protocol/failure-text.ts';
 import { HelperRefusal, type ServiceSession } from './handshake.ts';
 import type { Options } from './options.ts';
 
@@ -38,7 +39,7 @@ export function openBackingDevice(session: ServiceSession, options: Options): Ba
       'neither block device nor regular file',
     );
   }
-  if (status.isFile()) lockImage(fd, isWritable);
+  if (status.isFile()) lockOrClose(fd, isWritable);
   const dataFd = openForData(session, options, isWritable);
   return { isWritable, metadataFd: fd, dataFd, dataAlignmentBytes: directAlignment(dataFd) };
 }
@@ -52,7 +53,7 @@ function openForMetadata(session: ServiceSession, options: Options): { fd: numbe
     return { fd, isWritable: !options.readOnly && !forcedReadOnly };
   } catch (error) {
     if (!(error instanceof HelperRefusal) || error.errno !== Errno.EBUSY) throw error;
-    throw openFailure(options, Errno.EBUSY, 'could not lock filesystem block device');
+    throw openFailure(options, Errno.EBUSY, `${SOMEBODY_ELSE_HAS_IT} block device`);
   }
 }
 
@@ -77,6 +78,16 @@ function directAlignment(fd: number): number {
   return (descriptorFlags(fd) & constants.O_DIRECT) === 0 ? UNALIGNED : directIoAlignment(fd);
 }
 
+/** Who looks for those that have the image open must not find us. */
+function lockOrClose(fd: number, exclusive: boolean): void {
+  try {
+    lockImage(fd, exclusive);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
 /**
  * Who writes excludes all others who lock, who reads only those who write. An earlier server may be about to let
  * go.
@@ -91,7 +102,7 @@ function lockImage(fd: number, exclusive: boolean): void {
       const held = errnoOf(error) === Errno.EAGAIN || errnoOf(error) === Errno.EACCES;
       if (!held) throw error;
       if (performance.now() >= deadlineMs) {
-        throw new SystemError(Errno.EBUSY, 'fcntl F_SETLK', '', 'could not lock filesystem image');
+        throw new SystemError(Errno.EBUSY, 'fcntl F_SETLK', '', `${SOMEBODY_ELSE_HAS_IT} image`);
       }
       pauseThread(LOCK_PAUSE_MS);
     }

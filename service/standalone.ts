@@ -15,7 +15,7 @@ import { type Options, parseCommandLine, subtypeOfProgram } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Exit codes of mount(8). */
-const Exit = Object.freeze({ OK: 0, USAGE: 1, SYSTEM: 2, MOUNT_FAILURE: 32 });
+const Exit = Object.freeze({ OK: 0, USAGE: 1, SYSTEM: 2, MOUNT_FAILURE: 32, UNWRITTEN: 1 });
 
 const PROGRAM = 'fuse4fs';
 
@@ -90,8 +90,8 @@ async function mountAndServe(
     report.error(`mount failed while opening filesystem${logFd < 0 ? '' : `, check ${process.env.FUSE4FS_LOGFILE}`}`);
     return Exit.MOUNT_FAILURE;
   }
-  if (options.foreground) await serveInForeground(child, ended, options);
-  else await relayWhatWasSaid(child);
+  if (options.foreground) return serveInForeground(child, ended, options);
+  await relayWhatWasSaid(child);
   return Exit.OK;
 }
 
@@ -202,7 +202,7 @@ function killService(child: ChildProcess, options: Options): void {
  * Interrupted, it unmounts: the service then ends by itself, at the latest when the last file is closed.
  * Interrupted again, it does not wait for that.
  */
-async function serveInForeground(child: ChildProcess, ended: Promise<void>, options: Options): Promise<void> {
+async function serveInForeground(child: ChildProcess, ended: Promise<void>, options: Options): Promise<number> {
   const mountPoint = fromByteString(options.mountPoint);
   const [program, ...flags] = process.getuid?.() === 0 ? ['umount', '-l'] : ['fusermount3', '-u', '-z'];
   let interrupted = false;
@@ -213,6 +213,7 @@ async function serveInForeground(child: ChildProcess, ended: Promise<void>, opti
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
   await ended;
+  return child.exitCode === 0 ? Exit.OK : Exit.UNWRITTEN;
 }
 
 /** Descriptor of the file that FUSE4FS_LOGFILE names, -1 when it names none, null when it can't be opened. */

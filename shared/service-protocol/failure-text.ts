@@ -7,6 +7,9 @@ import { type ByteString, toByteString } from './byte-string.ts';
  */
 const PREFIX = 'x-failure=';
 
+/** Part of the text when the device or image is locked: the helper, which may look around, then says by whom. */
+export const SOMEBODY_ELSE_HAS_IT = 'could not lock filesystem';
+
 /** Leaves room for the prefix in what helpers take. */
 const TEXT_BYTES_MAX = 1000;
 

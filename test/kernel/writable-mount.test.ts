@@ -259,6 +259,23 @@ test('what was synchronised survives the end of the server, and e2fsck finds a c
   expect(e2fsckComplaints(image)).toBe('');
 });
 
+test('in the foreground the command ends with code 1 when the last changes could not be written', async () => {
+  const place = room.mountPoint();
+  run('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', place]);
+  const image = join(place, 'image');
+  // A file with holes where the journal will be.
+  run('mke2fs', ['-q', '-t', 'ext4', '-E', 'lazy_itable_init=1,lazy_journal_init=1', image, '64m']);
+  const mountPoint = room.mountPoint();
+  const server = room.supervise([program('fuse4fs'), '-f', '-o', 'commit=0', image, mountPoint]);
+  await room.waitForMount(mountPoint, 20_000);
+  mkdirSync(join(mountPoint, 'directory'));
+  expect(() => writeFileSync(join(place, 'rest'), Buffer.alloc(16 * MIB))).toThrow(/ENOSPC/);
+  run('umount', [mountPoint]);
+  expect(await server.waitForEnd(20_000)).toEqual({ code: 1, signal: null });
+  expect(server.output).toContain('changes could not be written at the end');
+  run('umount', [place]);
+});
+
 test('a mount with ro writes nothing, and an image that cannot be written is mounted read-only', async () => {
   const image = makeImage(room, 'image', EMPTY);
   const hash = sha256OfFile(image);
