@@ -7,39 +7,13 @@ import type { MountPoint } from '../mount-point.ts';
  * File systems that hold users' files, as fusermount3 has them. A mount on any other, such as proc, cgroup2 or devpts,
  * could be taken by programs for what the kernel shows there.
  */
-const HOSTS: ReadonlySet<string> = new Set([
-  ...['afs', 'aufs', 'bcachefs', 'btrfs', 'ceph', 'cifs', 'ecryptfs', 'exfat', 'ext2', 'ext3', 'ext4', 'f2fs', 'gfs2'],
-  ...[
-    'gpfs',
-    'hfsplus',
-    'jffs2',
-    'jfs',
-    'lustre',
-    'msdos',
-    'ncpfs',
-    'nfs',
-    'nfs4',
-    'nilfs2',
-    'ntfs',
-    'ntfs3',
-    'overlay',
-  ],
-  ...[
-    'panfs',
-    'ramfs',
-    'reiserfs',
-    'smb3',
-    'squashfs',
-    'tmpfs',
-    'ubifs',
-    'ufsd',
-    'vfat',
-    'virtiofs',
-    'wekafs',
-    'xfs',
-    'zfs',
-  ],
-]);
+const HOSTS: ReadonlySet<string> = new Set(
+  [
+    'afs aufs bcachefs btrfs ceph cifs ecryptfs exfat ext2 ext3 ext4 f2fs gfs2 gpfs hfsplus jffs2 jfs lustre msdos',
+    'ncpfs nfs nfs4 nilfs2 ntfs ntfs3 overlay panfs ramfs reiserfs smb3 squashfs tmpfs ubifs ufsd vfat virtiofs wekafs',
+    'xfs zfs',
+  ].flatMap((names) => names.split(' ')),
+);
 
 const ROOT_UID = 0;
 
