@@ -1,12 +1,12 @@
-/** Imports point one way: shared <- native <- helper, service; inside service see docs/architecture.md. */
+/** Imports point one way: shared <- native <- helper, service, ctl; inside service see docs/architecture.md. */
 const room = (name, from, allowed) => ({
   name,
   severity: 'error',
   from: { path: from },
-  to: { path: '^(shared|native|helper|service)/', pathNot: [from, ...allowed] },
+  to: { path: '^(shared|native|helper|service|ctl)/', pathNot: [from, ...allowed] },
 });
 
-const PROGRAMS = '^(service/fuse4fs|helper/fuservicemount|helper/broker/broker)[.]ts$';
+const PROGRAMS = '^(service/fuse4fs|helper/fuservicemount|helper/broker/broker|ctl/fuse4fsctl)[.]ts$';
 
 module.exports = {
   forbidden: [
@@ -16,7 +16,7 @@ module.exports = {
       name: 'no-module-that-no-program-uses',
       severity: 'error',
       from: { path: PROGRAMS },
-      to: { path: '^(shared|native|helper|service)/.*[.]ts$', pathNot: PROGRAMS, reachable: false },
+      to: { path: '^(shared|native|helper|service|ctl)/.*[.]ts$', pathNot: PROGRAMS, reachable: false },
     },
     {
       name: 'no-dev-dependency-at-run-time',
@@ -27,6 +27,7 @@ module.exports = {
     room('shared-imports-nothing-of-ours', '^shared/', []),
     room('native-imports-shared', '^native/', ['^shared/']),
     room('helper-imports-shared-and-native', '^helper/', ['^shared/', '^native/']),
+    room('ctl-imports-shared-and-native', '^ctl/', ['^shared/', '^native/']),
     room('layout-imports-shared', '^service/ext4/layout/', ['^shared/']),
     room('ext4-imports-layout-and-shared', '^service/ext4/(?!layout/)', ['^service/ext4/', '^shared/']),
     room('fuse-imports-shared', '^service/fuse/', ['^shared/']),

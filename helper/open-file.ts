@@ -7,6 +7,7 @@ import { type OpenBlockDeviceMessage, type OpenMessage, RequestFlag } from '../s
 import type { CallerWords } from './caller-words.ts';
 import { type FuseConf, isConfiguredPath } from './fuse-conf.ts';
 import { type LoopDevices, loopDevicesOver } from './loop.ts';
+import { openSystemFile } from './system-file.ts';
 
 const { O_DIRECT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
 
@@ -36,6 +37,8 @@ export class FileOpener {
     const flags = request.openFlags;
     if ((flags & ~FLAGS_ALLOWED) !== 0 || (flags & ACCESS_MODE) === ACCESS_MODE)
       throw new SystemError(Errno.EINVAL, 'open', path, `flags 0x${flags.toString(16)} are not allowed`);
+    const systemFd = openSystemFile(path);
+    if (systemFd !== null) return systemFd;
     // Services take this for a write-protected source, and ask again.
     if ((flags & ACCESS_MODE) !== 0 && this.#words.wantReadOnly)
       throw new SystemError(Errno.EROFS, 'open', path, 'the caller wants it read-only');

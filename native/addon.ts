@@ -26,6 +26,9 @@ export interface Addon {
   // seqpacket.cc, socket.cc
   socketPair(): [number, number] | number;
   connectSeqpacket(path: string): number;
+  connectDatagram(path: string): number;
+  /** EAGAIN when the receiver's queue is full. */
+  sendDatagram(socket: number, bytes: Uint8Array): number;
   /** 0 or a negative errno; ETIMEDOUT when the peer's queue stays full for 30 seconds. `fd` -1: none. */
   sendPacket(socket: number, bytes: Uint8Array, fd: number): number;
   /**
@@ -143,6 +146,24 @@ export interface Addon {
     path: string,
   ): number;
 
+  // heap.cc
+  trimHeap(): boolean;
+
+  // mount_control.cc
+  /** ioctl(2) with a pointer to `argument`, which must be as long as the number of the command says. */
+  controlMount(fd: number, command: number, argument: Uint8Array): number;
+  syncFilesystem(fd: number): number;
+
+  // priority_watch.cc
+  /**
+   * Calls back on the main thread whenever `fd` has an exceptional condition (POLLPRI), until `close`. `pollErrno` is
+   * 0 or a positive errno. `fd` must stay open until then.
+   */
+  PriorityWatch: new (
+    fd: number,
+    onEvent: (pollErrno: number) => void,
+  ) => RawPriorityWatch;
+
   // hardening.cc
   dropCapabilities(): number;
   setNoNewPrivileges(): number;
@@ -157,6 +178,10 @@ export interface Addon {
   // crc32c.cc
   crc32c(crc: number, bytes: Uint8Array, start: number, end: number): number;
   crc32cPortable(crc: number, bytes: Uint8Array, start: number, end: number): number;
+}
+
+export interface RawPriorityWatch {
+  close(): void;
 }
 
 export interface RawFuseChannel {

@@ -1,4 +1,4 @@
-// Builds the addon and the three programs into bin/: each program is one bundled file, with the addon beside it.
+// Builds the addon and the programs into bin/: each program is one bundled file, with the addon beside it.
 // Direct call: node scripts/build.mjs [OUTPUT-DIRECTORY]
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -33,4 +33,5 @@ await Promise.all([
   bundle('service/fuse4fs.ts', 'fuse4fs'),
   bundle('helper/fuservicemount.ts', 'fuservicemount'),
   bundle('helper/broker/broker.ts', 'fuservicemount-broker'),
+  bundle('ctl/fuse4fsctl.ts', 'fuse4fsctl'),
 ]);

@@ -3,6 +3,7 @@ import { NativeBlockDevice } from '../native/block-device.ts';
 import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { Errno } from '../shared/errno.ts';
 import type { Log } from '../shared/log.ts';
+import { encodeStatistics } from '../shared/mount-statistics.ts';
 import type { BackingDevice } from './backing-device.ts';
 import { Filesystem } from './ext4/filesystem.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
@@ -11,6 +12,7 @@ import { DataPath } from './iomap/data-path.ts';
 import { ReadOnlyOperations } from './ops/read-only-operations.ts';
 import type { Options } from './options.ts';
 import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } from './served-filesystem.ts';
+import { StatisticsSource } from './statistics.ts';
 
 /** All that can fail in setting up a mount that nobody writes fails here, before there is one. */
 export function openReadOnly(fuseFd: number, backing: BackingDevice, options: Options, log: Log): ServedFilesystem {
@@ -18,14 +20,21 @@ export function openReadOnly(fuseFd: number, backing: BackingDevice, options: Op
   const filesystem = Filesystem.open(device, openOptions(options, log));
   const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS);
   const pump = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
+  const statistics = new StatisticsSource(options, filesystem, false);
   const operations = new ReadOnlyOperations(
     filesystem,
     new DataPath(filesystem, pump, options.offsetBytes, READ_BYTES_MAX),
-    { posixAcl: options.acl, minixDf: options.minixStatfs, warn: (text) => log.limitedError(text) },
+    {
+      posixAcl: options.acl,
+      minixDf: options.minixStatfs,
+      statistics: () => encodeStatistics(statistics.read()),
+      warn: (text) => log.limitedError(text),
+    },
   );
   const trace = options.debug || options.traceOperations;
   const wishes = { posixAcl: options.acl, writable: false, writebackCache: false };
   const fuse = new Session(channel, operations, { ...wishes, trace, log });
+  statistics.session = fuse;
   const finish = (): number => {
     pump.close();
     channel.close();
@@ -33,5 +42,5 @@ export function openReadOnly(fuseFd: number, backing: BackingDevice, options: Op
     device.close();
     return Errno.OK;
   };
-  return { isWritable: false, filesystem, fuse, finish };
+  return { isWritable: false, filesystem, fuse, statistics, settle: () => {}, finish };
 }

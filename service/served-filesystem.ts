@@ -4,6 +4,7 @@ import type { Log } from '../shared/log.ts';
 import type { Filesystem, OpenOptions } from './ext4/filesystem.ts';
 import type { Session } from './fuse/session.ts';
 import type { Options } from './options.ts';
+import type { StatisticsSource } from './statistics.ts';
 
 const CACHE_BYTES_MAX_DEFAULT = 32 * 2 ** 20;
 /** Default share of the machine's memory for the metadata cache. */
@@ -20,6 +21,9 @@ export interface ServedFilesystem {
   readonly isWritable: boolean;
   readonly filesystem: Filesystem;
   readonly fuse: Session;
+  readonly statistics: StatisticsSource;
+  /** Brings changes a step closer to their places, without waiting for it. */
+  settle(): void;
   /** After the conversation: brings everything to the device and lets go of it. Returns 0 or a positive errno. */
   finish(): number;
 }

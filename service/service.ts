@@ -12,9 +12,12 @@ import { CorruptionError, IncompatibleError } from './ext4/errors.ts';
 import type { Filesystem } from './ext4/filesystem.ts';
 import type { Session } from './fuse/session.ts';
 import { HelperRefusal, openServiceSession, type ServiceSession } from './handshake.ts';
+import { MemoryPressure, type Shrinkable } from './memory-pressure.ts';
 import { type Options, parseCommandLine } from './options.ts';
 import { openReadOnly } from './read-only-mount.ts';
 import type { ServedFilesystem } from './served-filesystem.ts';
+import { StatusLine } from './status-line.ts';
+import { openSystemFiles, type SystemFiles } from './system-files.ts';
 import { UsageError } from './usage-error.ts';
 import { openWritable } from './writable-mount.ts';
 
@@ -28,6 +31,7 @@ const FUSE_DEVICE_NUMBER = (10 << 8) | 229;
 interface PreparedMount extends ServedFilesystem {
   readonly options: Options;
   readonly log: Log;
+  readonly system: SystemFiles;
 }
 
 /**
@@ -77,11 +81,12 @@ function prepare(session: ServiceSession, ownWords: readonly string[]): Prepared
   if (options.iomap === 'require')
     throw new UsageError('fuse4fs: could not enable iomap: this kernel does not offer it');
   const device = openBackingDevice(session, options);
+  const system = openSystemFiles(session, process.env);
   session.finishFiles();
   if (!device.isWritable && !options.readOnly) log.notice('source write-protected, mounted read-only');
   for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
   process.title = `-${options.subtype} ${fromByteString(options.device)} ${fromByteString(options.mountPoint)}`;
-  return { options, log, ...openServedFilesystem(gift.fuseFd, device, options, log) };
+  return { options, log, system, ...openServedFilesystem(gift.fuseFd, device, options, log) };
 }
 
 /** Whatever answers reads and takes writes would be served, and be written to. */
@@ -112,24 +117,41 @@ function openServedFilesystem(fuseFd: number, device: BackingDevice, options: Op
 
 /** Answers the kernel until the file system is unmounted. */
 async function serve(mount: PreparedMount): Promise<number> {
-  const { options, log, filesystem, fuse } = mount;
+  const { options, log, filesystem, fuse, system } = mount;
   const uuid = uuidText(filesystem.superblock.uuid);
   if (options.kernel) log.notice(`mounted filesystem ${uuid}.`);
+  const status = new StatusLine(system.notifySocket, () => mount.statistics.read());
+  const pressure = new MemoryPressure(cachesOf(mount), log);
   let errno: number = Errno.OK;
   const stop = (signal: NodeJS.Signals): void => {
     log.notice(`ended by ${signal}; the mount is of no use any more, unmount it`);
     fuse.stop();
   };
   for (const signal of STOP_SIGNALS) process.once(signal, stop);
+  pressure.watch(system.pressureFds);
+  status.begin();
   try {
     await fuse.serve();
   } finally {
+    pressure.close();
+    status.end('unmounted, writing what is left');
     errno = mount.finish();
   }
   if (errno !== Errno.OK) log.error(`changes could not be written at the end: ${errnoText(errno)}`);
   if (options.kernel) log.notice(`unmounted filesystem ${uuid}.`);
   if (options.debug) logCounts(log, fuse, filesystem);
   return errno === Errno.OK ? 0 : 1;
+}
+
+/** Blocks that wait for their commit, or for being brought to their places, can't be given up before. */
+function cachesOf({ filesystem, settle }: ServedFilesystem): Shrinkable {
+  return {
+    shrink: () => {
+      settle();
+      filesystem.shrink();
+    },
+    grow: () => filesystem.cache.grow(),
+  };
 }
 
 function logCounts(log: Log, fuse: Session, filesystem: Filesystem): void {

@@ -1,7 +1,6 @@
 import { PROTOCOL_VERSION } from '../shared/service-protocol/packets.ts';
+import { VERSION } from '../shared/version.ts';
 
-/** A test keeps it equal to package.json. */
-export const VERSION = '0.1.0';
 const RELEASE_DATE = '2026-11-20';
 
 /** The two lines of `fuse4fs --version`. */

@@ -4,6 +4,7 @@ import { openDataPump, openFuseChannel } from '../native/fuse-device.ts';
 import { alignedBuffer, NativeWritableBlockDevice } from '../native/writable-block-device.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import type { Log } from '../shared/log.ts';
+import { encodeStatistics } from '../shared/mount-statistics.ts';
 import { bytesOf } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import type { BackingDevice } from './backing-device.ts';
@@ -23,6 +24,7 @@ import { MultiMount } from './multi-mount.ts';
 import { WritableOperations } from './ops/writable-operations.ts';
 import type { Options } from './options.ts';
 import { DATA_THREADS, openOptions, type ServedFilesystem, SPIN_MICROSECONDS } from './served-filesystem.ts';
+import { StatisticsSource } from './statistics.ts';
 
 /** Writes that may be under way at once, and one buffer for the request that is read meanwhile. */
 const REQUEST_BUFFERS = 8 + 1;
@@ -50,6 +52,7 @@ export function openWritable(
   const filesystem = openFilesystem(device, multiMount, options, log);
   multiMount?.keep(filesystem, log);
   const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS, REQUEST_BUFFERS);
+  const statistics = new StatisticsSource(options, filesystem, true);
   const reader = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const writer = new DeviceWriter(fuseFd, backing, options.offsetBytes, DATA_THREADS, () => operations.finishWrites());
   const operations = new WritableOperations(
@@ -61,6 +64,7 @@ export function openWritable(
     {
       posixAcl: options.acl,
       minixDf: options.minixStatfs,
+      statistics: () => encodeStatistics(statistics.read()),
       warn: (text) => log.limitedError(text),
       sync: (options.msFlags & MsBit.SYNCHRONOUS) !== 0,
       dirsync: (options.msFlags & MsBit.DIRSYNC) !== 0,
@@ -80,6 +84,7 @@ export function openWritable(
     timeGranularityNs: filesystem.superblock.inodeSizeBytes > INODE.BASE_SIZE ? 1 : SECOND_NS,
   };
   const fuse = new Session(channel, operations, { ...wishes, trace, log });
+  statistics.session = fuse;
   const timer = commitRegularly(filesystem, options.commitSeconds);
   const finish = (): number => {
     clearInterval(timer);
@@ -93,7 +98,7 @@ export function openWritable(
     closeSync(backing.dataFd);
     return errno;
   };
-  return { isWritable: true, filesystem, fuse, finish };
+  return { isWritable: true, filesystem, fuse, statistics, settle: () => settle(filesystem), finish };
 }
 
 function openFilesystem(
@@ -147,9 +152,11 @@ function accessTimesOf(options: Options): { files: number; directories: number }
 /** A failed commit aborts the journal, which is reported there. */
 function commitRegularly(filesystem: WritableFilesystem, seconds: number): NodeJS.Timeout | undefined {
   if (seconds === 0) return undefined;
-  return setInterval(() => {
-    if (filesystem.isReadOnly) return;
-    if (filesystem.hasChanges) filesystem.commit(() => {});
-    else filesystem.checkpointSome();
-  }, seconds * 1000);
+  return setInterval(() => settle(filesystem), seconds * 1000);
+}
+
+function settle(filesystem: WritableFilesystem): void {
+  if (filesystem.isReadOnly) return;
+  if (filesystem.hasChanges) filesystem.commit(() => {});
+  else filesystem.checkpointSome();
 }

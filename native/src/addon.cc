@@ -13,10 +13,13 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterFuseIoctl(env, exports);
   RegisterFuseNotify(env, exports);
   RegisterHardening(env, exports);
+  RegisterHeap(env, exports);
   RegisterLoopDevice(env, exports);
   RegisterMemfd(env, exports);
   RegisterMountApi(env, exports);
+  RegisterMountControl(env, exports);
   RegisterMountGuard(env, exports);
+  RegisterPriorityWatch(env, exports);
   RegisterSeqpacket(env, exports);
   RegisterSocket(env, exports);
   RegisterWritePump(env, exports);

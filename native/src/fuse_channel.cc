@@ -134,7 +134,7 @@ Napi::Value FuseChannel::Start(const Napi::CallbackInfo& info) {
     Napi::Error::New(args.Env(), "start: the channel was started before").ThrowAsJavaScriptException();
     return args.Thrown();
   }
-  const int failure = fd_ < 0 ? -EBADF : ReadableWatcher::Start(args.Env(), fd_, onReadable, &watcher_);
+  const int failure = fd_ < 0 ? -EBADF : ReadableWatcher::Start(args.Env(), fd_, UV_READABLE, onReadable, &watcher_);
   if (watcher_ != nullptr) Ref();  // Not collected while the event loop may call.
   if (failure != 0) onReadable.Call({Napi::Number::New(args.Env(), -failure)});
   return args.Env().Undefined();

@@ -1,6 +1,6 @@
 #include "readable_watcher.h"
 
-int ReadableWatcher::Start(Napi::Env env, int fd, Napi::Function onReadable, ReadableWatcher** slot) {
+int ReadableWatcher::Start(Napi::Env env, int fd, int events, Napi::Function onEvent, ReadableWatcher** slot) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return UV_EINVAL;
   auto* watcher = new ReadableWatcher(env);
@@ -12,12 +12,12 @@ int ReadableWatcher::Start(Napi::Env env, int fd, Napi::Function onReadable, Rea
   watcher->poll_.data = watcher;
   watcher->slot_ = slot;
   *slot = watcher;
-  watcher->callback_ = Napi::Persistent(onReadable);
-  napi_async_init(env, nullptr, Napi::String::New(env, "FuseChannel"), &watcher->context_);
+  watcher->callback_ = Napi::Persistent(onEvent);
+  napi_async_init(env, nullptr, Napi::String::New(env, "ReadableWatcher"), &watcher->context_);
   // The loop must have closed the handle before the environment is torn down.
   const auto close = [](napi_async_cleanup_hook_handle, void* data) { static_cast<ReadableWatcher*>(data)->Close(); };
   napi_add_async_cleanup_hook(env, close, watcher, &watcher->hook_);
-  return uv_poll_start(&watcher->poll_, UV_READABLE, OnPoll);
+  return uv_poll_start(&watcher->poll_, events, OnPoll);
 }
 
 void ReadableWatcher::OnPoll(uv_poll_t* poll, int status, int) {

@@ -1,4 +1,4 @@
-// Calls a JavaScript function from the event loop whenever a descriptor is readable.
+// Calls a JavaScript function from the event loop whenever a descriptor is readable, or has something else to tell.
 #pragma once
 
 #include <napi.h>
@@ -10,8 +10,11 @@
  */
 class ReadableWatcher {
  public:
-  /** Sets `*slot` and returns 0, or a negative errno. The callback gets 0 or the positive errno of a failed poll. */
-  static int Start(Napi::Env env, int fd, Napi::Function onReadable, ReadableWatcher** slot);
+  /**
+   * Sets `*slot` and returns 0, or a negative errno. `events` are uv_poll_event bits. The callback gets 0 or the
+   * positive errno of a failed poll.
+   */
+  static int Start(Napi::Env env, int fd, int events, Napi::Function onEvent, ReadableWatcher** slot);
 
   /** No callback comes any more; the descriptor may be closed at once. */
   void Close();

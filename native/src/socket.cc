@@ -1,4 +1,4 @@
-// AF_UNIX SOCK_SEQPACKET sockets: making them, and what the kernel knows about them.
+// AF_UNIX sockets: making them, and what the kernel knows about them.
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -21,8 +21,9 @@ Napi::Value SocketPair(const Napi::CallbackInfo& info) {
   return pair;
 }
 
-Napi::Value ConnectSeqpacket(const Napi::CallbackInfo& info) {
-  Arguments args(info, "connectSeqpacket");
+/** A socket of this type that is connected to the one at `path`, or a negative errno. */
+Napi::Value Connect(const Napi::CallbackInfo& info, const char* function, int type) {
+  Arguments args(info, function);
   const std::string path = args.Text(0, "path");
   if (args.Invalid()) return args.Thrown();
   sockaddr_un address = {};
@@ -30,11 +31,26 @@ Napi::Value ConnectSeqpacket(const Napi::CallbackInfo& info) {
   if (path.empty()) return NumberOf(args.Env(), -ENOENT);
   if (path.size() >= sizeof address.sun_path) return NumberOf(args.Env(), -ENAMETOOLONG);
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  FileDescriptor fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  FileDescriptor fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return NumberOf(args.Env(), -errno);
   const long result = OrErrno(RetryInterrupted(
       [&] { return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); }));
   return NumberOf(args.Env(), result < 0 ? result : fd.Release());
+}
+
+Napi::Value ConnectSeqpacket(const Napi::CallbackInfo& info) {
+  return Connect(info, "connectSeqpacket", SOCK_SEQPACKET);
+}
+
+Napi::Value ConnectDatagram(const Napi::CallbackInfo& info) { return Connect(info, "connectDatagram", SOCK_DGRAM); }
+
+/** One datagram, if the receiver has room for it now. */
+Napi::Value SendDatagram(const Napi::CallbackInfo& info) {
+  Arguments args(info, "sendDatagram");
+  const int socket = args.Descriptor(0, "socket");
+  const Bytes bytes = args.Uint8Array(1, "bytes");
+  if (args.Invalid()) return args.Thrown();
+  return NumberOf(args.Env(), OrErrno(send(socket, bytes.data, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL)));
 }
 
 Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
@@ -96,6 +112,8 @@ Napi::Value ShutdownSocket(const Napi::CallbackInfo& info) {
 void RegisterSocket(Napi::Env env, Napi::Object exports) {
   Export<SocketPair>(env, exports, "socketPair");
   Export<ConnectSeqpacket>(env, exports, "connectSeqpacket");
+  Export<ConnectDatagram>(env, exports, "connectDatagram");
+  Export<SendDatagram>(env, exports, "sendDatagram");
   Export<PeerCredentials>(env, exports, "peerCredentials");
   Export<SocketInfo>(env, exports, "socketInfo");
   Export<DisallowRights>(env, exports, "disallowRights");

@@ -77,6 +77,10 @@ export interface BlockRedirect {
   readNewest(blockNr: number, into: Uint8Array): boolean;
 }
 
+const MIN_BLOCKS = 16;
+/** A cache that has shrunk again and again keeps this part of its budget. */
+const SHRUNK_SHARE = 8;
+
 /**
  * Least-recently-used cache of metadata blocks with a byte budget.
  *
@@ -87,7 +91,8 @@ export interface BlockRedirect {
 export class BufferCache {
   readonly blockSize: number;
   readonly #device: BlockDevice;
-  readonly #capacityBlocks: number;
+  readonly #budgetBlocks: number;
+  #capacityBlocks: number;
   readonly #blocks = new Map<number, CachedBlock>();
   #redirect: BlockRedirect | null = null;
   #oldest: CachedBlock | null = null;
@@ -95,21 +100,38 @@ export class BufferCache {
   #operation = 1;
   hits = 0;
   misses = 0;
+  /** How often `shrink` was called. */
+  shrinkings = 0;
 
-  /** `budgetBytes` is rounded down to whole blocks, with a floor of 16 blocks. */
+  /** `budgetBytes` is rounded down to whole blocks, with a floor of MIN_BLOCKS. */
   constructor(device: BlockDevice, blockSize: number, budgetBytes: number) {
     this.#device = device;
     this.blockSize = blockSize;
-    this.#capacityBlocks = Math.max(16, Math.floor(budgetBytes / blockSize));
+    this.#budgetBlocks = Math.max(MIN_BLOCKS, Math.floor(budgetBytes / blockSize));
+    this.#capacityBlocks = this.#budgetBlocks;
   }
 
-  /** The budget, in blocks. */
+  /** The present budget, in blocks. */
   get capacityBlocks(): number {
     return this.#capacityBlocks;
   }
 
   get sizeBlocks(): number {
     return this.#blocks.size;
+  }
+
+  /** Memory is short: halves the budget, down to a share of what it was at first. Between operations only. */
+  shrink(): void {
+    const least = Math.max(MIN_BLOCKS, Math.floor(this.#budgetBlocks / SHRUNK_SHARE));
+    this.#capacityBlocks = Math.max(least, Math.floor(this.#capacityBlocks / 2));
+    this.shrinkings++;
+    this.beginOperation();
+  }
+
+  /** Takes a quarter more again; true when the budget is what it was at first. */
+  grow(): boolean {
+    this.#capacityBlocks = Math.min(this.#budgetBlocks, Math.ceil((this.#capacityBlocks * 5) / 4));
+    return this.#capacityBlocks === this.#budgetBlocks;
   }
 
   /** From now on blocks come from the journal where it holds a newer copy. Forgets everything cached. */

@@ -1,3 +1,4 @@
+import { type JournalStatistics, NO_JOURNAL } from '../../shared/mount-statistics.ts';
 import type { BlockDevice } from './block-device.ts';
 import { fileBlock, mapBlocks } from './block-map.ts';
 import { BlockValidity } from './block-validity.ts';
@@ -61,6 +62,8 @@ export class Filesystem implements Ext4Context {
   protected readonly descriptors: GroupDescriptors;
   protected readonly validity: BlockValidity;
   protected readonly space: SpaceAccount;
+  /** How changes become durable. */
+  journalStatistics: JournalStatistics = NO_JOURNAL;
   readonly #data: FileData;
 
   /** Throws FsError, IncompatibleError, CorruptionError or DeviceError, whose text says why it can't be opened. */
@@ -153,6 +156,12 @@ export class Filesystem implements Ext4Context {
   /** Marks where one request ends and the next begins: blocks touched before may now leave the cache. */
   beginOperation(): void {
     this.cache.beginOperation();
+  }
+
+  /** Memory is short: gives up what can be read again. Between operations only. */
+  shrink(): void {
+    this.inodes.shrink();
+    this.cache.shrink();
   }
 
   inode(ino: number): Inode {

@@ -80,6 +80,13 @@ export class InodeTable implements InodeStore, JournalParticipant {
     return inode;
   }
 
+  /** Memory is short: forgets all inodes, which are decoded again when they are asked for. Between operations only. */
+  shrink(): void {
+    if (this.#changesUsed > 0) return;
+    this.#remembered.fill(null);
+    this.#displaced.fill(null);
+  }
+
   modify(inode: Inode): void {
     this.#modify(inode);
     inode.dataChangedIn = inode.changedIn;

@@ -109,7 +109,6 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   private constructor(device: WritableBlockDevice, superblock: Superblock, cache: BufferCache, options: WriteOptions) {
     super(device, superblock, cache, null, options);
     const { geometry, descriptors, validity, checksum } = this;
-    const { random } = options;
     const groupOfParent = options.groupOfParent ?? superblock.hasDefaultOption(DefaultMountOption.BSDGROUPS);
     const discards = options.discard ?? superblock.hasDefaultOption(DefaultMountOption.DISCARD);
     const report = (error: CorruptionError | DeviceError): void => {
@@ -139,11 +138,12 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.inodeAllocator = new GroupInodeAllocator(
       this,
       { geometry, cache, checksum, descriptors, counts },
-      { groupOfParent, random, report },
+      { groupOfParent, random: options.random, report },
     );
     this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
     this.inodes.becomeWritable(this);
     this.#journal = this.#openJournal();
+    this.journalStatistics = this.#journal;
     this.#space = new SpaceAwaiting(device, () => this.commitNow());
     this.#errors = new ErrorHandling(this, this.#journal, {
       behaviour: options.errorBehaviour ?? superblock.errorBehaviour,

@@ -1,3 +1,4 @@
+import { STATISTICS_IOCTL } from '../../shared/mount-statistics.ts';
 import { InodeFlag } from '../ext4/layout/inode.ts';
 import { IOCTL_IN } from '../fuse/abi.ts';
 import type { Request } from '../fuse/request.ts';
@@ -26,6 +27,7 @@ export const IoctlCommand = Object.freeze({
   GETFSUUID: 0x80111500,
   FITRIM: 0xc0185879,
   SHUTDOWN: 0x8004587d,
+  STATISTICS: STATISTICS_IOCTL,
 });
 
 /** struct fsxattr. */

@@ -1,5 +1,6 @@
 import { putU32ne } from '../../shared/bytes.ts';
 import { Errno } from '../../shared/errno.ts';
+import { STATISTICS_BYTES } from '../../shared/mount-statistics.ts';
 import type { Inode } from '../ext4/inode.ts';
 import { RoCompat } from '../ext4/layout/features.ts';
 import { InodeFlag } from '../ext4/layout/inode.ts';
@@ -46,6 +47,14 @@ export function ioctl(engine: Engine, request: Request, reply: Reply): number {
     default:
       return Errno.ENOTTY;
   }
+}
+
+/** As many bytes as there are of the text: the rest of the caller's buffer stays as it is. */
+export function answerStatistics(text: Uint8Array, request: Request, reply: Reply): number {
+  if (request.u32(IOCTL_IN.out_size) < STATISTICS_BYTES) return Errno.EINVAL;
+  if (text.length >= STATISTICS_BYTES) return Errno.EOVERFLOW;
+  reply.bytes.set(text, reply.ioctl(text.length + 1));
+  return Errno.OK;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Errno } from '../../shared/errno.ts';
-import { ACCESS_IN, InitFlag, OpenFlag } from '../fuse/abi.ts';
+import { ACCESS_IN, InitFlag, IOCTL_IN, OpenFlag } from '../fuse/abi.ts';
 import type { Connection } from '../fuse/init.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
@@ -7,7 +7,8 @@ import { access, getattr, statx } from './attributes.ts';
 import { bmap, lseek, read, readlink } from './data.ts';
 import { DirectoryReader } from './directory-read.ts';
 import type { DataReader, Engine } from './engine.ts';
-import { ioctl } from './ioctl.ts';
+import { answerStatistics, ioctl } from './ioctl.ts';
+import { IoctlCommand } from './ioctl-commands.ts';
 import { lookup } from './lookup.ts';
 import type { NodeReferences } from './nodes.ts';
 import { statfs } from './statfs.ts';
@@ -18,6 +19,8 @@ export interface ReadSettings {
   readonly posixAcl: boolean;
   /** Mount option minixdf: statfs counts the structures of the file system as space. */
   readonly minixDf: boolean;
+  /** What there is to tell of the mount, encoded (see MountStatistics). */
+  readonly statistics: () => Uint8Array;
   /** Takes one line about each object that can't be shown. */
   readonly warn: (text: string) => void;
 }
@@ -111,6 +114,9 @@ export class ReadOperations {
   }
 
   ioctl(request: Request, reply: Reply): number {
+    if (request.u32(IOCTL_IN.cmd) === IoctlCommand.STATISTICS) {
+      return answerStatistics(this.#settings.statistics(), request, reply);
+    }
     return ioctl(this.#engine, request, reply);
   }
 

@@ -11,6 +11,10 @@ const nothing = () => {};
 const FD = 9999; // Not open.
 const good: Record<string, unknown[]> = {
   connectSeqpacket: ['/nonexistent'],
+  connectDatagram: ['/nonexistent'],
+  sendDatagram: [FD, bytes],
+  controlMount: [FD, 0x80086601, bytes],
+  syncFilesystem: [FD],
   sendPacket: [FD, bytes, -1],
   peekPacket: [FD, 0],
   receivePacket: [FD, bytes],
@@ -64,10 +68,11 @@ const good: Record<string, unknown[]> = {
   fuseNotify: [FD, new Uint8Array(16), () => {}],
   readCoarseClock: [new Float64Array(2)],
   WritePump: [FD, FD, 512, 1, () => {}],
+  PriorityWatch: [FD, () => {}],
   // It duplicates the descriptor, which must be open: standard input is.
   DevicePrograms: [0, -1, 1, 1, () => {}],
 };
-const WITHOUT_ARGUMENTS = ['socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
+const WITHOUT_ARGUMENTS = ['trimHeap', 'socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
 /** Not callable here even with good arguments: they would change this process. */
 const CHANGES_THE_PROCESS = ['becomeUser'];
 
@@ -113,6 +118,7 @@ describe('wrong arguments', () => {
     ['a pump without threads', 'DataPump', [FD, FD, 512, 0, 4096]],
     ['a channel without request buffers', 'FuseChannel', [FD, 65_536, 4096, 0, 0]],
     ['a write pump without threads', 'WritePump', [FD, FD, 512, 0, () => {}]],
+    ['an ioctl whose buffer is not as long as its number says', 'controlMount', [FD, 0x80046601, new Uint8Array(8)]],
     ['user id 0', 'becomeUser', [0, 1]],
     ['group id 0', 'becomeUser', [1, 0]],
     ['the user id that means "unchanged"', 'becomeUser', [0xffffffff, 1]],

@@ -37,6 +37,7 @@ export function mountBytes(bytes: Uint8Array, flags?: number, posixAcl = true): 
   const operations = new ReadOnlyOperations(filesystem, data, {
     posixAcl,
     minixDf: false,
+    statistics: () => new Uint8Array(0),
     warn: (text) => log.limitedError(text),
   });
   const channel = new FakeChannel();

@@ -48,6 +48,7 @@ export class SessionMount {
     const operations = new ReadOnlyOperations(this.filesystem, data, {
       posixAcl: true,
       minixDf: false,
+      statistics: () => new Uint8Array(0),
       warn: (text) => this.log.limitedError(text),
     });
     this.session = new Session(channel, operations, {

@@ -93,6 +93,7 @@ export class WritableSession {
       {
         posixAcl: true,
         minixDf: false,
+        statistics: () => new Uint8Array(0),
         warn: (text) => this.log.limitedError(text),
         log: this.log,
         sync: options.sync === true,

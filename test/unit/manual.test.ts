@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { definition } from '../../ctl/command-line.ts';
 import { parseCommandLine as parseHelperLine } from '../../helper/command-line.ts';
 import { parseCommandLine } from '../../service/options.ts';
 import { UsageError } from '../../service/usage-error.ts';
@@ -66,5 +67,20 @@ describe('the manual of fuservicemount', () => {
     }
     const listed = [...help.matchAll(/^ {2}(-\w|--\w+)/gm)].map(([, name]) => name);
     expect([...listed, '--help'].sort()).toEqual(tagsOf(manual('fuservicemount.8'), 'Fl').sort());
+  });
+});
+
+describe('the manual of fuse4fsctl', () => {
+  const text = manual('fuse4fsctl.8');
+  const program = definition('0', () => {});
+  const switches = [program, ...program.commands].flatMap((command) => command.createHelp().visibleOptions(command));
+
+  it('has the commands that there are, and no others', () => {
+    expect(tagsOf(text, 'Cm').sort()).toEqual(program.commands.map((command) => command.name()).sort());
+  });
+
+  it('has the options that there are, and no others', () => {
+    const names = switches.flatMap(({ short, long }) => [short, long]);
+    expect(tagsOf(text, 'Fl').sort()).toEqual([...new Set(names)].sort());
   });
 });

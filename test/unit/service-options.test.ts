@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseCommandLine, subtypeOfProgram } from '../../service/options.ts';
 import { UsageError } from '../../service/usage-error.ts';
-import { VERSION } from '../../service/version.ts';
 import { toByteString } from '../../shared/service-protocol/byte-string.ts';
+import { VERSION } from '../../shared/version.ts';
 
 const EXT4 = toByteString('ext4');
 

@@ -16,6 +16,9 @@ const Phase = Object.freeze({ POINTED_AT: 0, NAMES: 1, SUPERBLOCK: 2 });
 export class HomeStore implements TransactionStore {
   readonly maxBlocks: number;
   readonly needsCheckpoint = false;
+  readonly logBlocks = 0;
+  readonly logBlocksFree = 0;
+  readonly pendingBlocks = 0;
   readonly #options: StoreOptions;
   readonly #device: WritableBlockDevice;
   readonly #cache: BufferCache;

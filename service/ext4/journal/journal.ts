@@ -1,4 +1,5 @@
 import { Errno } from '../../../shared/errno.ts';
+import type { JournalStatistics } from '../../../shared/mount-statistics.ts';
 import type { DeviceStep, WritableBlockDevice } from '../block-device.ts';
 import { FsError } from '../errors.ts';
 import type { Handle, HandleGate } from './handle.ts';
@@ -49,7 +50,7 @@ type Waiter = (errno: number) => void;
  *
  * All functions must be called while no handle is open.
  */
-export class Journal implements HandleGate, StoreListener {
+export class Journal implements HandleGate, StoreListener, JournalStatistics {
   readonly #device: WritableBlockDevice;
   readonly #handle: Handle;
   readonly #onAbort: (errno: number, during: string) => void;
@@ -65,6 +66,7 @@ export class Journal implements HandleGate, StoreListener {
   #isClosingTransaction = false;
   #isClosed = false;
   #abortErrno = 0;
+  #commits = 0;
 
   static withLog(options: JournalOptions, log: LogOptions): Journal {
     return new Journal(options, (storeOptions, listener) => new LogStore(storeOptions, log, listener));
@@ -94,6 +96,31 @@ export class Journal implements HandleGate, StoreListener {
 
   get isAborted(): boolean {
     return this.#abortErrno !== 0;
+  }
+
+  get abortErrno(): number {
+    return this.#abortErrno;
+  }
+
+  /** Transactions committed. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  get runningBlocks(): number {
+    return this.#handle.running.blocks.length;
+  }
+
+  get pendingBlocks(): number {
+    return this.#store.pendingBlocks;
+  }
+
+  get logBlocks(): number {
+    return this.#store.logBlocks;
+  }
+
+  get logBlocksFree(): number {
+    return this.#store.logBlocksFree;
   }
 
   /** Is there anything that the next commit would write? */
@@ -294,6 +321,7 @@ export class Journal implements HandleGate, StoreListener {
       if (transaction !== null) this.#store.failed();
       this.abort(errno, transaction === null ? 'flushing the device' : 'committing a transaction');
     } else if (transaction !== null) {
+      this.#commits++;
       this.#store.committed(transaction);
       for (const participant of this.#handle.participants) participant.transactionCommitted?.(transaction.sequence);
     }

@@ -118,6 +118,18 @@ export class LogStore implements TransactionStore {
     this.maxBlocks = Math.min(options.maxTransactionBlocks, Math.floor(this.#capacityBlocks / 4));
   }
 
+  get logBlocks(): number {
+    return this.#capacityBlocks;
+  }
+
+  get logBlocksFree(): number {
+    return this.#freeBlocks;
+  }
+
+  get pendingBlocks(): number {
+    return this.#logged.pendingBlocks;
+  }
+
   fits(blocks: number, revokes: number): boolean {
     return this.#encoder.logBlocks(blocks, revokes) <= this.#freeBlocks;
   }

@@ -34,6 +34,11 @@ export const CheckpointOutcome = Object.freeze({
 export interface TransactionStore {
   /** A running transaction of more blocks than this is closed. */
   readonly maxBlocks: number;
+  /** Size of the log and how much of it is free, in blocks; 0 without a log. */
+  readonly logBlocks: number;
+  readonly logBlocksFree: number;
+  /** Committed blocks that are not at their places yet. */
+  readonly pendingBlocks: number;
   /** Would a transaction with so many blocks and revoked blocks fit, beside the one that is being written? */
   fits(blocks: number, revokes: number): boolean;
   /**
