@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { VERSION } from '../../service/version.ts';
+import { VERSION } from '../../shared/version.ts';
 import { buildPackage, filesOf, type PackagedFile } from '../support/debian-package.ts';
 
 const top = join(import.meta.dirname, '..', '..');
