@@ -18,7 +18,8 @@ const ANSWER_MS = 60_000;
 export class BrokerConnection {
   readonly #socket: number;
 
-  private constructor(socket: number) {
+  /** Takes over `socket`. */
+  constructor(socket: number) {
     this.#socket = socket;
   }
 

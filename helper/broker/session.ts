@@ -41,7 +41,7 @@ const MOUNT_TYPES: ReadonlySet<string> = new Set([...SUBTYPES].map((subtype) => 
 /** How long the user's helper may be silent, in milliseconds. */
 export interface BrokerPatience {
   readonly firstMs: number;
-  /** Once it is connected to a service, which may be replaying a journal: no shorter than a helper's own patience. */
+  /** When it has asked for a service, which may be replaying a journal: no shorter than a helper's own patience. */
   readonly serviceMs: number;
   /** After a mount or a refusal. */
   readonly lastMs: number;
@@ -49,15 +49,15 @@ export interface BrokerPatience {
 
 export const BROKER_PATIENCE: BrokerPatience = Object.freeze({ firstMs: 10_000, serviceMs: 600_000, lastMs: 60_000 });
 
-const Phase = Object.freeze({ START: 'start', CONNECTED: 'connected', MOUNTED: 'mounted', DONE: 'done' });
+const Phase = Object.freeze({ START: 'start', MOUNTING: 'mounting', MOUNTED: 'mounted', DONE: 'done' });
 type Phase = (typeof Phase)[keyof typeof Phase];
 
 /** In which phases a request is in order, each once. Anything else ends the session. */
 const TABLE: Readonly<Record<BrokerRequest['kind'], { readonly phases: readonly Phase[]; readonly brings: boolean }>> =
   Object.freeze({
     connect: { phases: [Phase.START], brings: false },
-    source: { phases: [Phase.START, Phase.CONNECTED], brings: true },
-    mount: { phases: [Phase.START, Phase.CONNECTED], brings: true },
+    source: { phases: [Phase.START, Phase.MOUNTING], brings: true },
+    mount: { phases: [Phase.MOUNTING], brings: true },
     keep: { phases: [Phase.MOUNTED], brings: false },
     unmount: { phases: [Phase.START], brings: true },
   });
@@ -112,9 +112,9 @@ export class BrokerSession {
 
   #receive(): Packet | null {
     const { firstMs, serviceMs, lastMs } = this.#setup.patience;
-    const isFirst = this.#seen.size === 0;
-    const patienceMs = isFirst ? firstMs : this.#phase === Phase.CONNECTED ? serviceMs : lastMs;
-    return receivePacket(this.#setup.socket, BROKER_PACKET_BYTES_MAX, patienceMs);
+    const before = this.#phase === Phase.START ? firstMs : serviceMs;
+    const isDecided = this.#phase === Phase.MOUNTED || this.#phase === Phase.DONE;
+    return receivePacket(this.#setup.socket, BROKER_PACKET_BYTES_MAX, isDecided ? lastMs : before);
   }
 
   #handle(packet: Packet): void {
@@ -156,10 +156,11 @@ export class BrokerSession {
     switch (request.kind) {
       case 'connect':
         this.#serviceSocket = connectFor(request.subtype);
-        this.#phase = Phase.CONNECTED;
+        this.#phase = Phase.MOUNTING;
         return this.#serviceSocket;
       case 'source':
         this.#source = sourceName(request.name, fd, readMountTable());
+        this.#phase = Phase.MOUNTING;
         return -1;
       case 'mount':
         return this.#mountOn(request, fd);

@@ -19,6 +19,7 @@ export function unmountOwn(
   uid: number,
   types: ReadonlySet<string>,
 ): void {
+  if (parentFd < 0) refuse(Errno.EINVAL, name, 'comes without the directory');
   if (name.includes('/') || name === '.' || name === '..') refuse(Errno.EINVAL, name, 'is no name in a directory');
   const parent = hostOf(parentFd, name, readMountTable());
   const place = `/proc/self/fd/${parentFd}/${name}`;

@@ -48,8 +48,10 @@ export class WatchedProcess {
   #hasEnded = false;
   readonly #waiters = new Set<() => void>();
 
-  constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
-    this.child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  /** `inherited` becomes its descriptor 3. */
+  constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, inherited = -1) {
+    const more = inherited < 0 ? [] : [inherited];
+    this.child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', ...more], env });
     this.child.stdout?.on('data', (text: Buffer) => {
       this.stdout += text;
     });
