@@ -28,6 +28,7 @@ export default defineConfig({
       project('service', 60_000, false),
       project('kernel', 600_000, false),
       project('hostile', 1_200_000, false),
+      project('peer', 600_000, false),
       // Need Debian's tools for packages, and for vm a virtual machine: see test/vm.
       project('package', 120_000, false),
       project('vm', 300_000, false),
