@@ -171,6 +171,11 @@ export interface Addon {
   setIoFlusher(): number;
   becomeUser(uid: number, gid: number): number;
 
+  // landlock.cc, system_call_filter.cc
+  /** The version of Landlock that now binds every thread. ENOSYS, EOPNOTSUPP: the kernel has none. */
+  denyOutsideAccess(): number;
+  restrictSystemCalls(): number;
+
   // clock.cc
   /** Fills in seconds and nanoseconds of CLOCK_REALTIME_COARSE. */
   readCoarseClock(into: Float64Array): void;

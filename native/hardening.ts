@@ -1,3 +1,4 @@
+import { Errno } from '../shared/errno.ts';
 import { addon } from './addon.ts';
 import { check } from './check.ts';
 
@@ -39,4 +40,20 @@ export function trySetIoFlusher(): boolean {
 /** Gives up root for good: supplementary groups, group and user ids of every thread. Neither id may be 0. */
 export function becomeUser(uid: number, gid: number): void {
   check(addon.becomeUser(uid, gid), 'setresuid', `${uid}:${gid}`);
+}
+
+/**
+ * From now on no thread opens a file by its name or reaches anything outside by network or signal, whatever its user
+ * may do: the kernel's Landlock. Needs `setNoNewPrivileges` before. Returns false where the kernel has none.
+ */
+export function denyOutsideAccess(): boolean {
+  const result = addon.denyOutsideAccess();
+  if (result === -Errno.ENOSYS || result === -Errno.EOPNOTSUPP) return false;
+  check(result, 'landlock_restrict_self', '');
+  return true;
+}
+
+/** Every system call that serving doesn't need fails with EPERM from now on, in every thread. Can't be undone. */
+export function restrictSystemCalls(): void {
+  check(addon.restrictSystemCalls(), 'seccomp', '');
 }

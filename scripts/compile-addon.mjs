@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { nodeHeaders } from './node-headers.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const sourceDirectory = join(root, 'native', 'src');
@@ -25,22 +26,6 @@ const linkFlags = ['-shared', '-pthread', '-Wl,-z,relro,-z,now'];
 const wordsOf = (variable) => (process.env[variable] ?? '').split(/\s+/).filter(Boolean);
 compileFlags.push(...wordsOf('CPPFLAGS'), ...wordsOf('CXXFLAGS'));
 linkFlags.push(...wordsOf('LDFLAGS'));
-
-function nodeHeaders() {
-  const candidates = [
-    process.env.npm_config_nodedir && join(process.env.npm_config_nodedir, 'include', 'node'),
-    join(dirname(dirname(process.execPath)), 'include', 'node'),
-    '/usr/include/node',
-    '/usr/include/nodejs/src',
-  ].filter(Boolean);
-  const found = candidates.find((directory) => existsSync(join(directory, 'node_api.h')));
-  if (found === undefined)
-    throw new Error(
-      `The headers of Node (node_api.h) are in none of ${candidates.join(', ')}. ` +
-        'On Debian: apt-get install libnode-dev libuv1-dev. Elsewhere set npm_config_nodedir to the Node installation.',
-    );
-  return found;
-}
 
 function addonApiHeaders() {
   const directory = join(root, 'node_modules', 'node-addon-api');

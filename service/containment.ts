@@ -1,4 +1,11 @@
-import { becomeUser, dropCapabilities, setDumpable, setNoNewPrivileges } from '../native/hardening.ts';
+import {
+  becomeUser,
+  denyOutsideAccess,
+  dropCapabilities,
+  restrictSystemCalls,
+  setDumpable,
+  setNoNewPrivileges,
+} from '../native/hardening.ts';
 
 /** Debian's nobody and nogroup: for a service that somebody started as root. */
 const NOBODY = 65534;
@@ -13,4 +20,13 @@ export function containProcess(): void {
   if (process.getuid?.() === 0) becomeUser(NOBODY, NOBODY);
   dropCapabilities();
   setDumpable(false);
+}
+
+/**
+ * Nothing is opened from here on: what the process holds is all it will ever have. Called when the last descriptor has
+ * arrived, before the first byte of the file system is looked at.
+ */
+export function sealProcess(): void {
+  denyOutsideAccess();
+  restrictSystemCalls();
 }

@@ -7,7 +7,7 @@ import { isJournal, LineLimiter, Log, standardStreams } from '../shared/log.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import { type BackingDevice, openBackingDevice } from './backing-device.ts';
-import { containProcess } from './containment.ts';
+import { containProcess, sealProcess } from './containment.ts';
 import { CorruptionError, IncompatibleError } from './ext4/errors.ts';
 import type { Filesystem } from './ext4/filesystem.ts';
 import type { Session } from './fuse/session.ts';
@@ -83,6 +83,7 @@ function prepare(session: ServiceSession, ownWords: readonly string[]): Prepared
   const device = openBackingDevice(session, options);
   const system = openSystemFiles(session, process.env);
   session.finishFiles();
+  sealProcess();
   if (!device.isWritable && !options.readOnly) log.notice('source write-protected, mounted read-only');
   for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
   process.title = `-${options.subtype} ${fromByteString(options.device)} ${fromByteString(options.mountPoint)}`;

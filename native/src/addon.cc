@@ -14,6 +14,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterFuseNotify(env, exports);
   RegisterHardening(env, exports);
   RegisterHeap(env, exports);
+  RegisterLandlock(env, exports);
   RegisterLoopDevice(env, exports);
   RegisterMemfd(env, exports);
   RegisterMountApi(env, exports);
@@ -22,6 +23,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterPriorityWatch(env, exports);
   RegisterSeqpacket(env, exports);
   RegisterSocket(env, exports);
+  RegisterSystemCallFilter(env, exports);
   RegisterWritePump(env, exports);
   return exports;
 }

@@ -163,13 +163,13 @@ class ProgramRunner {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
     const auto run = [](void* runner) -> void* {
+      pthread_setname_np(pthread_self(), "fuse4fs-device");
       static_cast<ProgramRunner*>(runner)->Run();
       return nullptr;
     };
     const bool started = pthread_create(&thread, nullptr, run, this) == 0;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (!started) return false;
-    pthread_setname_np(thread, "fuse4fs-device");
     threads_.push_back(thread);
     return true;
   }

@@ -15,6 +15,7 @@ void RegisterFuseIoctl(Napi::Env env, Napi::Object exports);
 void RegisterFuseNotify(Napi::Env env, Napi::Object exports);
 void RegisterHardening(Napi::Env env, Napi::Object exports);
 void RegisterHeap(Napi::Env env, Napi::Object exports);
+void RegisterLandlock(Napi::Env env, Napi::Object exports);
 void RegisterLoopDevice(Napi::Env env, Napi::Object exports);
 void RegisterMemfd(Napi::Env env, Napi::Object exports);
 void RegisterMountApi(Napi::Env env, Napi::Object exports);
@@ -23,6 +24,7 @@ void RegisterMountGuard(Napi::Env env, Napi::Object exports);
 void RegisterPriorityWatch(Napi::Env env, Napi::Object exports);
 void RegisterSeqpacket(Napi::Env env, Napi::Object exports);
 void RegisterSocket(Napi::Env env, Napi::Object exports);
+void RegisterSystemCallFilter(Napi::Env env, Napi::Object exports);
 void RegisterWritePump(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>

@@ -101,13 +101,13 @@ class TransferPool {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
     const auto run = [](void* pool) -> void* {
+      pthread_setname_np(pthread_self(), static_cast<TransferPool*>(pool)->threadName_);
       static_cast<TransferPool*>(pool)->Run();
       return nullptr;
     };
     const bool started = pthread_create(&thread, nullptr, run, this) == 0;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (!started) return false;
-    pthread_setname_np(thread, threadName_);
     threads_.push_back(thread);
     return true;
   }
