@@ -1,7 +1,10 @@
 import { closeSync } from 'node:fs';
 import { cloneFuseDevice } from '../../native/fuse-device.ts';
-import { Errno, SystemError } from '../../shared/errno.ts';
+import { pinPath } from '../../native/mount-api.ts';
+import { Errno, errnoOf, SystemError } from '../../shared/errno.ts';
 import type { KernelOption } from '../kernel-options.ts';
+import { belongsTo, mountIdOf, mountOf, readMountTable } from '../mount-info.ts';
+import type { MountPoint } from '../mount-point.ts';
 import type { MountRequest } from '../mount-request.ts';
 import { type Mount, type Mounter, openFuseDevice } from '../mounter.ts';
 import type { BrokerConnection } from './connection.ts';
@@ -40,13 +43,29 @@ export class BrokerMounter implements Mounter {
       throw error;
     }
     // Without a connection the kernel clears it away.
-    return { keep: () => keep(broker), abandon: () => broker.close() };
+    return { keep: () => keep(broker, request.target), abandon: () => broker.close() };
   }
 }
 
-function keep(broker: BrokerConnection): void {
-  broker.keep();
+function keep(broker: BrokerConnection, target: MountPoint): void {
+  try {
+    broker.keep();
+  } catch (error) {
+    // Killed at the last moment, it may have mounted all the same.
+    if (errnoOf(error) !== Errno.ECONNRESET || !isMounted(target)) throw error;
+  }
   broker.close();
+}
+
+/** Whether a mount of ours lies on what we opened as the mount point. */
+function isMounted(target: MountPoint): boolean {
+  const fd = pinPath(target.path);
+  try {
+    const mount = mountOf(fd, readMountTable());
+    return mount?.parentId === mountIdOf(target.fd) && belongsTo(mount, process.getuid?.() ?? 0);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** The broker names a file by what we could open, and takes our word for any other name. */
