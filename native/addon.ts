@@ -223,6 +223,8 @@ export interface RawDataPump {
    */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
   readonly inFlight: number;
+  /** Blocks until all requests under way have been answered. */
+  waitUntilIdle(): void;
   /** Waits for the requests under way, then ends the threads. `replyRead` throws from then on. */
   close(): void;
 }

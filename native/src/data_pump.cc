@@ -24,6 +24,7 @@ class DataPump : public Napi::ObjectWrap<DataPump> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "DataPump",
                        {InstanceMethod<&DataPump::ReplyRead>("replyRead"), InstanceMethod<&DataPump::Close>("close"),
+                        InstanceMethod<&DataPump::WaitUntilIdle>("waitUntilIdle"),
                         InstanceAccessor<&DataPump::InFlight>("inFlight")});
   }
 
@@ -33,6 +34,7 @@ class DataPump : public Napi::ObjectWrap<DataPump> {
  private:
   Napi::Value ReplyRead(const Napi::CallbackInfo& info);
   Napi::Value InFlight(const Napi::CallbackInfo& info);
+  Napi::Value WaitUntilIdle(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   bool WorthServingHere(const ReadRequest& request) const;
   void Release();
@@ -98,6 +100,11 @@ Napi::Value DataPump::ReplyRead(const Napi::CallbackInfo& info) {
 
 Napi::Value DataPump::InFlight(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), pool_ == nullptr ? 0 : pool_->InFlight());
+}
+
+Napi::Value DataPump::WaitUntilIdle(const Napi::CallbackInfo& info) {
+  if (pool_ != nullptr) pool_->WaitUntilIdle();
+  return info.Env().Undefined();
 }
 
 Napi::Value DataPump::Close(const Napi::CallbackInfo& info) {

@@ -76,6 +76,12 @@ class TransferPool {
     inFlight_.fetch_sub(1, std::memory_order_relaxed);
   }
 
+  /** Blocks until nothing is in flight any more. */
+  void WaitUntilIdle() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (InFlight() != 0) idle_.wait(lock);
+  }
+
   /** Serves what is queued, then ends the threads. */
   void Close() {
     {
@@ -132,7 +138,9 @@ class TransferPool {
       ServingThread::Enter();
       transfer->Serve(*request);
       Discard(request);
-      inFlight_.fetch_sub(1, std::memory_order_relaxed);
+      if (inFlight_.fetch_sub(1, std::memory_order_relaxed) != 1) continue;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      idle_.notify_one();
     }
   }
 
@@ -146,6 +154,7 @@ class TransferPool {
   std::mutex mutex_;
   // Guarded by mutex_.
   std::condition_variable wakeUp_;
+  std::condition_variable idle_;
   Request* first_ = nullptr;
   Request* last_ = nullptr;
   size_t queued_ = 0;

@@ -10,6 +10,8 @@ export interface DataMover {
    * returns.
    */
   replyRead(uniqueLow: number, uniqueHigh: number, segments: Float64Array, count: number): void;
+  /** Blocks until no read is under way. */
+  waitUntilIdle(): void;
 }
 
 export interface DataSource extends Ext4Context {
@@ -53,6 +55,10 @@ export class DataPath {
     }
     this.#mover.replyRead(uniqueLow, uniqueHigh, this.#segments, this.#count);
     return true;
+  }
+
+  waitForReads(): void {
+    this.#mover.waitUntilIdle();
   }
 
   /** Appends what one mapping covers of [position, endBytes) and returns where it ends, or -1 (see `read`). */

@@ -27,6 +27,8 @@ export type Engine = Pick<
 export interface DataReader {
   /** False when it can't, and the caller has to answer from memory. */
   read(inode: Inode, offsetBytes: number, sizeBytes: number, uniqueLow: number, uniqueHigh: number): boolean;
+  /** Blocks until all reads that were begun have ended. */
+  waitForReads(): void;
 }
 
 /** What the operations need in addition where the file system can change. */

@@ -87,7 +87,7 @@ export class FileWriter {
     return this.#writeDirect(inode, request, reply, offset, lengthBytes, end);
   }
 
-  /** Waits until no data of the inode is on its way to blocks that may be about to be freed or moved. */
+  /** Waits until no data of the inode is on its way to the device. */
   waitFor(ino: number): void {
     while (this.#count > 0 && this.#underWay.some((write) => write.ino === ino)) this.waitForOne();
   }

@@ -6,7 +6,6 @@ import { SETATTR_IN, SetattrValid } from '../fuse/abi.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
 import type { WritableEngine } from './engine.ts';
-import type { FileWriter } from './file-writer.ts';
 import { inodeOf } from './nodes.ts';
 
 const NSEC_MAX = 999_999_999;
@@ -16,8 +15,8 @@ const V = SetattrValid;
 
 const change = new AttributeChange();
 
-/** SETATTR: chmod, chown, truncate and utimes, alone or together. The kernel has checked permissions. */
-export function setattr(engine: WritableEngine, writer: FileWriter, request: Request, reply: Reply): number {
+/** SETATTR: chmod, chown, truncate and utimes, alone or together. The kernel has checked permissions, and no data is under way when it truncates. */
+export function setattr(engine: WritableEngine, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   const valid = request.u32(SETATTR_IN.valid);
   change.clear();
@@ -31,7 +30,6 @@ export function setattr(engine: WritableEngine, writer: FileWriter, request: Req
   if ((valid & V.SIZE) !== 0) {
     const errno = takeSize(inode, request);
     if (errno !== Errno.OK) return errno;
-    writer.waitFor(inode.ino);
   }
   engine.setAttributes(inode, change);
   reply.attributes(inode, engine.blockSize);

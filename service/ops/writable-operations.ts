@@ -10,6 +10,8 @@ import {
   InitFlag,
   IOCTL_IN,
   RENAME_IN,
+  SETATTR_IN,
+  SetattrValid,
 } from '../fuse/abi.ts';
 import type { Connection } from '../fuse/init.ts';
 import type { KernelCache } from '../fuse/kernel-cache.ts';
@@ -59,6 +61,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   readonly #lifetimes: NodeLifetimes;
   readonly #namespace: Namespace;
   readonly #writer: FileWriter;
+  readonly #reader: DataReader;
   readonly #durability: Durability;
   readonly #copy = new RangeCopy();
   readonly #replies: LateReplies;
@@ -85,6 +88,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     super(engine, reader, settings, lifetimes);
     this.#engine = engine;
     this.#settings = settings;
+    this.#reader = reader;
     this.#onFailure = onFailure;
     this.#trim = { discard: settings.discard, onFailure };
     this.#replies = replies;
@@ -170,6 +174,15 @@ export class WritableOperations extends ReadOperations implements Operations {
     }
   }
 
+  /**
+   * Blocks of a file may be about to be freed or moved: no data is on its way to them then, nor from them, for soon
+   * they may be another file's. Reads of all files are waited for; an inode that is evicted has none.
+   */
+  #waitForData(nodeId: number): void {
+    this.#writer.waitFor(inodeOf(this.#engine, nodeId).ino);
+    this.#reader.waitForReads();
+  }
+
   forget(request: Request): number {
     this.#lifetimes.forget(request.nodeId, request.u64(FORGET_IN.nlookup));
     return Errno.OK;
@@ -219,7 +232,8 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   setattr(request: Request, reply: Reply): number {
-    return this.#changedInode(setattr(this.#engine, this.#writer, request, reply), request, reply);
+    if ((request.u32(SETATTR_IN.valid) & SetattrValid.SIZE) !== 0) this.#waitForData(request.nodeId);
+    return this.#changedInode(setattr(this.#engine, request, reply), request, reply);
   }
 
   mknod(request: Request, reply: Reply): number {
@@ -275,7 +289,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     const offset = request.u64(FALLOCATE_IN.offset);
     const length = request.u64(FALLOCATE_IN.length);
     if (offset + length > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
-    this.#writer.waitFor(inode.ino);
+    this.#waitForData(request.nodeId);
     try {
       this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
     } catch (error) {

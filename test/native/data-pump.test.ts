@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -207,6 +207,24 @@ describe('the data pump', () => {
     expect(pump.inFlight).toBe(0);
     expect(receivePacket(other, 20_000, 0)?.bytes.subarray(HEADER_BYTES)).toEqual(bench.content.subarray(5, 16_389));
     pump.close();
+  });
+
+  it('waits for all that is under way, and goes on afterwards', () => {
+    const bench = new PumpBench();
+    const device = openSync(bench.image, 'r');
+    const path = join(scratchDirectory(), 'answers');
+    const out = openSync(path, 'ax+');
+    onTestFinished(() => [device, out].forEach(closeSync));
+    const pump = openDataPump(out, device, 1, 3, MAX_READ_BYTES);
+    pump.waitUntilIdle();
+    for (let round = 1; round <= 20; round++) {
+      for (let i = 0; i < round; i++) pump.replyRead(i + 1, 0, new Float64Array([0, 100_000]), 1);
+      pump.waitUntilIdle();
+      expect(pump.inFlight).toBe(0);
+      expect(fstatSync(out).size).toBe(((round * (round + 1)) / 2) * (HEADER_BYTES + 100_000));
+    }
+    pump.close();
+    pump.waitUntilIdle();
   });
 
   it('copies the segments, so that the caller can reuse the array', () => {

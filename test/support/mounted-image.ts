@@ -11,6 +11,8 @@ import { RecordingLog } from './fuse-operations.ts';
 
 /** Remembers what was asked of the data path; `available` is its answer. */
 export class RecordingDataReader implements DataReader {
+  waitForReads(): void {}
+
   readonly reads: { ino: number; offsetBytes: number; sizeBytes: number; uniqueLow: number }[] = [];
   available = true;
 

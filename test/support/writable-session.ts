@@ -73,6 +73,8 @@ export class WritableSession {
   readonly writer: SteppedWriter;
   readonly operations: WritableOperations;
   readonly log = new RecordingLog();
+  /** How often the end of all reads was waited for. */
+  waitsForReads = 0;
   /** Flushes that were asked for; each is to be called with an errno. */
   readonly flushes: ((errno: number) => void)[] = [];
   /** Notifications sent to the kernel, and what to call when it has dealt with them. */
@@ -82,7 +84,7 @@ export class WritableSession {
     this.image = new WritableImage(path, { onAbort: () => {} });
     this.channel = new FakeChannel(undefined, undefined, 3);
     this.writer = new SteppedWriter(this.image.bytes);
-    const reader: DataReader = { read: () => false };
+    const reader: DataReader = { read: () => false, waitForReads: () => this.waitsForReads++ };
     let giveBack: (buffer: number) => void = () => {};
     this.operations = new WritableOperations(
       this.image.fs,

@@ -34,6 +34,7 @@ function dataPathOver(
     },
   } as Partial<DataSource> as DataSource;
   const mover = {
+    waitUntilIdle: () => {},
     replyRead: (low: number, _high: number, segments: Float64Array, count: number) => {
       sent.push({ unique: low, segments: [...segments.subarray(0, 2 * count)] });
     },

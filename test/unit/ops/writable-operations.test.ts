@@ -325,6 +325,19 @@ describe('WRITE', () => {
 });
 
 describe('SETATTR', () => {
+  it('waits with a truncation until no data is on its way from the blocks, as FALLOCATE does', () => {
+    const session = open();
+    const node = create(session, 'file');
+    session.client.call(Opcode.SETATTR, node, setattrBody(SetattrValid.UID, { uid: 1000 }));
+    expect(session.waitsForReads).toBe(0);
+    session.client.call(Opcode.SETATTR, node, setattrBody(SetattrValid.SIZE, { size: 100 }));
+    expect(session.waitsForReads).toBe(1);
+    const punch = body(u64(0), u64(0), u64(4 * KIB), u32(3), u32(0));
+    expect(session.client.call(Opcode.FALLOCATE, node, punch).errno).toBe(0);
+    expect(session.waitsForReads).toBe(2);
+    settle(session);
+  });
+
   it('waits with a truncation until no data is on its way to the blocks', () => {
     const session = open();
     const node = create(session, 'file');
