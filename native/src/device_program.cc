@@ -62,7 +62,16 @@ int Flush(const Route& route) {
   return static_cast<int>(-OrErrno(RetryInterrupted([&] { return fdatasync(route.buffered.get()); })));
 }
 
+/** From the page cache to the device, whose own cache may keep it. */
+int WriteOut(const Route& route, const Step& step) {
+  constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const auto length = static_cast<int64_t>(step.length);
+  return static_cast<int>(
+      -OrErrno(RetryInterrupted([&] { return sync_file_range(route.buffered.get(), step.offset, length, kAll); })));
+}
+
 int Write(const Route& route, const Step& step, bool durable) {
+  bool usedCache = false;
   bool useDirect = route.direct.get() >= 0;
   int flags = durable ? RWF_DSYNC : 0;
   size_t done = 0;
@@ -74,12 +83,19 @@ int Write(const Route& route, const Step& step, bool durable) {
     const iovec part = {const_cast<uint8_t*>(data), length};
     const int fd = direct ? route.direct.get() : route.buffered.get();
     const long written = OrErrno(RetryInterrupted([&] { return pwritev2(fd, &part, 1, offset, flags); }));
-    if (written > 0) done += static_cast<size_t>(written);
-    else if (written == -EINVAL && direct) useDirect = false;
-    else if (written == -EOPNOTSUPP && flags != 0) flags = 0;
-    else return written == 0 ? EIO : static_cast<int>(-written);
+    if (written > 0) {
+      done += static_cast<size_t>(written);
+      usedCache = usedCache || !direct;
+    } else if (written == -EINVAL && direct) {
+      useDirect = false;
+    } else if (written == -EOPNOTSUPP && flags != 0) {
+      flags = 0;
+    } else {
+      return written == 0 ? EIO : static_cast<int>(-written);
+    }
   }
-  return durable && flags == 0 ? Flush(route) : 0;
+  if (durable) return flags == 0 ? Flush(route) : 0;
+  return usedCache ? WriteOut(route, step) : 0;
 }
 
 int Discard(const Route& route, const Step& step) {

@@ -129,11 +129,16 @@ function zeroRange(ctx: WriteContext, inode: Inode, offset: number, end: number,
   fillWithUnwritten(ctx, inode, offset, end, keepSize);
 }
 
-/** Zeroes on the device what of the bytes [offset, end) is in blocks that are not entirely inside. */
+/**
+ * Zeroes on the device what of the bytes [offset, end) is in blocks that are not entirely inside. Changes no metadata,
+ * and yet only where a handle can be had, for after an abort no data is written either.
+ */
 function zeroEdges(ctx: WriteContext, inode: Inode, offset: number, end: number): void {
   const { blockSize } = ctx;
   const firstWhole = Math.ceil(offset / blockSize) * blockSize;
   const endWhole = Math.floor(end / blockSize) * blockSize;
-  if (firstWhole > offset) zeroInBlock(ctx, inode, offset, Math.min(end, firstWhole));
-  if (end > endWhole && endWhole >= firstWhole) zeroInBlock(ctx, inode, endWhole, end);
+  atomically(ctx.handle, () => {
+    if (firstWhole > offset) zeroInBlock(ctx, inode, offset, Math.min(end, firstWhole));
+    if (end > endWhole && endWhole >= firstWhole) zeroInBlock(ctx, inode, endWhole, end);
+  });
 }

@@ -17,8 +17,6 @@ const GOAL_RUN_BLOCKS = 64;
 const GOAL_RUN_SHARE = 4;
 /** Groups for which is remembered where their free blocks begin. */
 const MAX_FIRST_FREE = 1024;
-/** Groups that one search looks at when it would take a single block from any. */
-const MAX_VISITS = 4096;
 
 /**
  * The free blocks of all groups: finds, takes and gives back runs of them, and keeps bitmap, descriptor and counts
@@ -68,7 +66,7 @@ export class FreeSpace {
   /**
    * Finds up to `wanted` neighbouring free blocks in the groups below `endGroup`, at `goal` if possible, else in the
    * nearest group behind it that promises a run of that length, else the longest that can be found without looking
-   * at too many groups. False: there is none at all.
+   * at too many groups. False: there is none at all; a group in which that was found is not looked at again.
    */
   find(goal: number, wanted: number, endGroup: number, out: BlockRun): boolean {
     const { firstDataBlock, blocksCount } = this.#geometry;
@@ -203,7 +201,6 @@ export class FreeSpace {
           this.#answer(this.#bestGroup, this.#best.start, this.#best.length, out);
           return true;
         }
-        if (vain >= MAX_VISITS) return false;
         from = group + 1;
       }
     }

@@ -171,7 +171,8 @@ export class GroupInodeAllocator implements InodeAllocator, JournalParticipant {
     inode.gid = ofParent || inheritsGroup ? parent.gid : caller.gid;
     if (!ofParent && inheritsGroup && inode.isDirectory) inode.mode |= SETGID;
     inode.flags = inheritedFlags(parent, inode);
-    if (this.#extents && (inode.isDirectory || inode.isRegular)) inode.flags |= InodeFlag.EXTENTS;
+    const hasData = inode.isDirectory || inode.isRegular || inode.isSymlink;
+    if (this.#extents && hasData) inode.flags |= InodeFlag.EXTENTS;
     if (this.#projects && parent.hasFlag(InodeFlag.PROJINHERIT)) inode.projectId = parent.projectId;
     inode.generation = Math.floor(this.#options.random() * 2 ** 32);
     inode.atimeSec = now.sec;

@@ -15,7 +15,10 @@ const V = SetattrValid;
 
 const change = new AttributeChange();
 
-/** SETATTR: chmod, chown, truncate and utimes, alone or together. The kernel has checked permissions, and no data is under way when it truncates. */
+/**
+ * SETATTR: chmod, chown, truncate and utimes, alone or together. The kernel has checked permissions, and no data is
+ * under way when it truncates.
+ */
 export function setattr(engine: WritableEngine, request: Request, reply: Reply): number {
   const inode = inodeOf(engine, request.nodeId);
   const valid = request.u32(SETATTR_IN.valid);

@@ -11,6 +11,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   readSync,
   renameSync,
   rmdirSync,
@@ -288,6 +289,31 @@ test('a mount with ro writes nothing, and an image that cannot be written is mou
   expect(marked.process.output).toContain('mounted read-only');
   expect(() => writeFileSync(join(marked.mountPoint, 'file'), '')).toThrow(/EROFS/);
   await marked.unmount();
+});
+
+test('symbolic links are stored as the kernel stores them, whatever their length', async () => {
+  const lengths = [1, 59, 60, 200, 1000];
+  const make = (root: string) => {
+    for (const length of lengths) symlinkSync('t'.repeat(length), join(root, `link${length}`));
+  };
+  const theirs = makeImage(room, 'theirs', { ...EMPTY, mkfs: ['-t', 'ext4', '-b', '1024'] });
+  await withKernelMount(room, theirs, 'rw', make);
+  const ours = makeImage(room, 'ours', { ...EMPTY, mkfs: ['-t', 'ext4', '-b', '1024'] });
+  const mount = await mountFuse4fs(room, ours, 'rw');
+  make(mount.mountPoint);
+  await mount.unmount();
+  const flagsOf = (image: string) =>
+    lengths.map((length) => /Flags: (\S+)/.exec(run('debugfs', ['-R', `stat /link${length}`, image]))?.[1]);
+  expect(flagsOf(ours)).toEqual(flagsOf(theirs));
+  expect(flagsOf(ours)).toEqual(['0x0', '0x0', '0x80000', '0x80000', '0x80000']);
+  expect(e2fsckComplaints(ours)).toBe('');
+  await withKernelMount(room, ours, 'rw', (root) => {
+    for (const length of lengths) {
+      expect(readlinkSync(join(root, `link${length}`))).toBe('t'.repeat(length));
+      unlinkSync(join(root, `link${length}`));
+    }
+  });
+  expect(e2fsckComplaints(ours)).toBe('');
 });
 
 test('two servers cannot write one image', async () => {

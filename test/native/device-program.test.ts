@@ -50,6 +50,15 @@ function alignedNoise(length: number, seed: number): Uint8Array {
 const bytesOf = (path: string, at: number, length: number): Uint8Array =>
   new Uint8Array(readFileSync(path)).subarray(at, at + length);
 
+it('has given the device what it wrote when it ends, also where there is no direct I/O', async () => {
+  const loop = loopForTest(imageForTest(), 0);
+  const device = openForTest(loop.path, false);
+  const sectorsWritten = () => Number(readFileSync(`/sys/block/loop${loop.index}/stat`, 'utf8').trim().split(/\s+/)[6]);
+  const before = sectorsWritten();
+  expect(await completion(device, [write(8192, alignedNoise(16_384, 1))])).toBe(0);
+  expect(sectorsWritten() - before).toBe(32);
+});
+
 describe.each([false, true])('a program for an image file, direct I/O %s', (direct) => {
   it('writes aligned and unaligned bytes, durable ones too, and what it wrote is read at once', async () => {
     const path = imageForTest();

@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { ErrorBehaviour } from '../../../service/ext4/error-handling.ts';
 import { CorruptionError, DeviceError } from '../../../service/ext4/errors.ts';
+import { FallocateMode } from '../../../service/ext4/fallocate.ts';
+import { Errno } from '../../../shared/errno.ts';
 import { dumpe2fs } from '../../support/e2fsprogs.ts';
 import { ImageDirectory, openBytes } from '../../support/ext4-image.ts';
 import { bytesOf, WritableImage } from '../../support/writable-image.ts';
@@ -28,6 +30,23 @@ function saved(image: WritableImage): string {
 }
 
 const fields = (image: WritableImage): ReadonlyMap<string, string> => dumpe2fs(saved(image));
+
+test('after an abort fallocate zeroes nothing, not even what is only part of a block', () => {
+  const image = open(ErrorBehaviour.CONTINUE);
+  const inode = image.fs.createNode(image.root, bytesOf('file'), 0, 4, 0o100644, 0, 0, 0);
+  const content = new Uint8Array(20_000).fill(7);
+  image.fs.writeSmall(inode, 0, content);
+  image.fs.commitNow();
+  image.fs.abort(Errno.EIO, 'a test');
+  for (const mode of [FallocateMode.PUNCH_HOLE | FallocateMode.KEEP_SIZE, FallocateMode.ZERO_RANGE]) {
+    expect(() => image.begin().fallocate(inode, mode, 100, 10_000)).toThrow(
+      expect.objectContaining({ errno: Errno.EROFS }),
+    );
+  }
+  const found = new Uint8Array(20_000);
+  image.fs.readFile(inode, 0, found);
+  expect(found).toEqual(content);
+});
 
 describe('broken metadata', () => {
   test('is recorded in the superblock, where dumpe2fs sees it', () => {
