@@ -6,7 +6,7 @@ import { Ext4Service } from '../support/ext4-service.ts';
 import { makeImage } from '../support/kernel-image.ts';
 import { mountsBelow, run, TestRoom } from '../support/test-room.ts';
 
-/** A mount helper of others, which knows the protocol and nothing of ours, and the exchange that was recorded of one. */
+/** A mount helper of others, which knows the protocol and nothing of ours; the exchange was recorded of another one. */
 const room = new TestRoom('foreign-helper');
 let image = '';
 
