@@ -2,10 +2,11 @@ import { closeSync } from 'node:fs';
 import { receivePacket, sendPacket } from '../../native/seqpacket.ts';
 import { Errno } from '../../shared/errno.ts';
 import { CONTROL_HEADER_BYTES, ControlCode } from './control.ts';
+import { u64 } from './mapping.ts';
 import type { Profile } from './profile.ts';
 import { CONTROL_IS_READABLE, NOTIFY_IS_READABLE, peerIo } from './programs.ts';
 import { Violation } from './violation.ts';
-import { IN_HEADER_BYTES, NEVER_ENOSYS, Op, OUT_HEADER_BYTES, opName, replyBytes } from './wire.ts';
+import { errnoName, IN_HEADER_BYTES, NEVER_ENOSYS, Op, OUT_HEADER_BYTES, opName, replyBytes } from './wire.ts';
 
 /** The largest request or reply: 1 MiB of data and a page of headers. */
 export const MAX_WRITE_BYTES = 2 ** 20;
@@ -63,7 +64,7 @@ export class Connection {
   beforeRequest: (opcode: number) => void = () => {};
   /** The last requests, newest last. */
   readonly trace: string[] = [];
-  traceLength = 60;
+  traceLength = 100;
   #handler: ControlHandler | null = null;
   readonly #ends: Ends;
   readonly #request = new Uint8Array(PACKET_BYTES);
@@ -190,6 +191,7 @@ export class Connection {
     for (let at = 24; at < IN_HEADER_BYTES; at += 4) view.setUint32(at, 0, true);
     this.counts.set(opcode, (this.counts.get(opcode) ?? 0) + 1);
     if (opcode !== Op.FORGET) this.#outstanding.set(unique, { opcode, nodeId, maxBytes, isAwaited, effect });
+    this.#note(`${opName(opcode)} ${nodeId}${detailOf(opcode, this.body)}`);
     const errno = peerIo.send(this.#ends.channel, this.#request, change?.(view) ?? length);
     if (errno !== 0) throw new Violation('L-1', `${opName(opcode)} can't be sent: errno ${-errno}`);
     return unique;
@@ -300,7 +302,7 @@ export class Connection {
     if (error === 0 && expected < 0 && body > request.maxBytes) {
       throw new Violation('P-1', `the reply to ${name} has ${body} bytes, more than ${request.maxBytes}`);
     }
-    this.#note(`${name} ${request.nodeId}: ${error}`);
+    this.#note(`  ${name} ${request.nodeId}: ${error === 0 ? 'done' : errnoName(-error)}`);
     if (error === 0) request.effect?.(view, OUT_HEADER_BYTES);
     return request.isAwaited ? unique : 0;
   }
@@ -309,6 +311,15 @@ export class Connection {
     this.trace.push(line);
     if (this.trace.length > 2 * this.traceLength) this.trace.splice(0, this.traceLength);
   }
+}
+
+/** What was asked, as far as it fits a line. */
+function detailOf(opcode: number, body: DataView): string {
+  if (opcode === Op.IOMAP_BEGIN) return ` flags ${body.getUint32(0, true)} ${u64(body, 16)}+${u64(body, 24)}`;
+  if (opcode === Op.IOMAP_IOEND) return ` flags ${body.getUint32(0, true)} ${u64(body, 16)}+${u64(body, 32)}`;
+  if (opcode === Op.SETATTR) return ` valid ${body.getUint32(0, true)} size ${u64(body, 16)}`;
+  if (opcode === Op.FALLOCATE) return ` mode ${body.getUint32(24, true)} ${u64(body, 8)}+${u64(body, 16)}`;
+  return '';
 }
 
 /** The server has ended, or hung up. */

@@ -6,7 +6,8 @@ import { Errno } from '../../shared/errno.ts';
 import { Prng } from '../support/prng.ts';
 import { runAlone, type Task } from './connection.ts';
 import { FallocateMode } from './file-size.ts';
-import { isPattern, type Machine } from './machine.ts';
+import type { Machine } from './machine.ts';
+import { distinctBytes, ModelFile } from './model-file.ts';
 import type { PeerInode } from './peer-inode.ts';
 import type { PeerKernel } from './peer-kernel.ts';
 import { Violation } from './violation.ts';
@@ -24,42 +25,6 @@ export interface ExerciserSettings {
   readonly maxIoBytes: number;
   /** fallocate is refused for block maps, but for holes. */
   readonly hasExtents: boolean;
-}
-
-/** A file as it must be. */
-class ModelFile {
-  readonly name: string;
-  content = new Uint8Array(4096);
-  size = 0;
-  inode: PeerInode | null = null;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  get isOpen(): boolean {
-    return this.inode !== null && this.inode.opens > 0;
-  }
-
-  reserve(size: number): void {
-    if (size <= this.content.length) return;
-    const grown = new Uint8Array(Math.max(size, 2 * this.content.length));
-    grown.set(this.content.subarray(0, this.size));
-    this.content = grown;
-  }
-
-  write(pos: number, data: Uint8Array): void {
-    this.reserve(pos + data.length);
-    if (pos > this.size) this.content.fill(0, this.size, pos);
-    this.content.set(data, pos);
-    this.size = Math.max(this.size, pos + data.length);
-  }
-
-  resize(size: number): void {
-    this.reserve(size);
-    if (size > this.size) this.content.fill(0, this.size, size);
-    this.size = size;
-  }
 }
 
 type Operation = readonly [weight: number, name: string, run: (file: ModelFile) => void];
@@ -158,17 +123,17 @@ export class Exerciser {
 
   #table(): Operation[] {
     const table: Operation[] = [
-      [26, 'read', (file) => this.#readSomewhere(file)],
-      [24, 'write', (file) => this.#writeSomewhere(file)],
-      [10, 'append', (file) => this.#write(file, file.size, this.#length(), 'append')],
-      [8, 'mapped write', (file) => this.#mappedWrite(file)],
-      [6, 'direct read', (file) => this.#directRead(file)],
-      [6, 'direct write', (file) => this.#directWrite(file)],
-      [4, 'truncate', (file) => this.#truncate(file)],
+      [30, 'read', (file) => this.#readSomewhere(file)],
+      [28, 'write', (file) => this.#writeSomewhere(file)],
+      [12, 'append', (file) => this.#write(file, file.size, this.#length(), 'append')],
+      [12, 'mapped write', (file) => this.#mappedWrite(file)],
+      [3, 'direct read', (file) => this.#directRead(file)],
+      [3, 'direct write', (file) => this.#directWrite(file)],
+      [3, 'truncate', (file) => this.#truncate(file)],
       [3, 'punch', (file) => this.#fallocate(file, FallocateMode.PUNCH_HOLE | FallocateMode.KEEP_SIZE)],
-      [4, 'shrink', () => this.kernel.shrink(() => this.random.u32() / 2 ** 32, 0.5)],
-      [4, 'write back', (file) => this.#writeBack(file)],
-      [2, 'fsync', (file) => this.#fsync(file)],
+      [1, 'shrink', () => this.kernel.shrink(() => this.random.u32() / 2 ** 32, 0.5)],
+      [2, 'write back', (file) => this.#writeBack(file)],
+      [1, 'fsync', (file) => this.#fsync(file)],
       [1, 'seek', (file) => this.#seek(file)],
       [2, 'reopen', (file) => this.#reopen(file)],
       [1, 'replace', (file) => this.#replace(file)],
@@ -255,20 +220,7 @@ export class Exerciser {
 
   /** Bytes that say which operation wrote them. */
   #bytes(length: number): Uint8Array {
-    const data = this.#data.subarray(0, length);
-    const start = this.random.u32();
-    for (let at = 0; at < length; at++) data[at] = ((start + at * 7) & 0xff) | 1;
-    return data;
-  }
-
-  #compare(file: ModelFile, pos: number, found: Uint8Array, how: string): void {
-    const expected = file.content.subarray(pos, pos + found.length);
-    if (Buffer.compare(found, expected) === 0) return;
-    let at = 0;
-    while (found[at] === expected[at]) at++;
-    const what = `${how} of ${file.name} (inode ${file.inode?.nodeId}): byte ${pos + at} of ${file.size} is`;
-    const id = isPattern(found, at - (at % 8)) || isPattern(found, at) ? 'D-2' : 'D-1';
-    throw new Violation(id, `${what} ${found[at]} and not ${expected[at]}`);
+    return distinctBytes(this.#data.subarray(0, length), this.random.u32());
   }
 
   #read(file: ModelFile, pos: number, length: number, how: string): void {
@@ -281,7 +233,7 @@ export class Exerciser {
     if (count < 0) throw new Violation('D-1', `${how} fails with ${errnoName(-count)}`);
     const expected = Math.max(0, Math.min(length, file.size - pos));
     if (count !== expected) throw new Violation('D-1', `${how} of ${file.name}: ${count} bytes, not ${expected}`);
-    this.#compare(file, pos, into.subarray(0, count), how);
+    file.compare(pos, into.subarray(0, count), how);
   }
 
   #readSomewhere(file: ModelFile): void {
@@ -360,10 +312,7 @@ export class Exerciser {
       this.#refused(errno);
       return;
     }
-    const end = offset + length;
-    if ((mode & FallocateMode.KEEP_SIZE) === 0 && end > file.size) file.resize(end);
-    if ((mode & (FallocateMode.PUNCH_HOLE | FallocateMode.ZERO_RANGE)) === 0) return;
-    file.content.fill(0, Math.min(offset, file.size), Math.min(end, file.size));
+    file.allocated(mode, offset, length);
   }
 
   #writeBack(file: ModelFile): void {

@@ -3,6 +3,7 @@ import type { Task } from './connection.ts';
 import type { Ledger } from './ledger.ts';
 import { putU64, u64 } from './mapping.ts';
 import type { PeerInode } from './peer-inode.ts';
+import { Violation } from './violation.ts';
 import { Op, SetattrBit } from './wire.ts';
 
 export const FallocateMode = Object.freeze({ KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 });
@@ -50,6 +51,8 @@ export class FileSize {
     const reply = yield* this.#context.connection.ask(Op.SETATTR, inode.nodeId, SETATTR_BYTES, 0, (view, at) => {
       this.#ledger.release(inode.nodeId, size, Number.MAX_SAFE_INTEGER);
       inode.diskSize = u64(view, at + ATTR_SIZE_AT);
+      inode.serverSize = size;
+      if (inode.diskSize !== size) throw new Violation('P-10', `truncated to ${size}, has ${inode.diskSize} bytes`);
     });
     errno = reply.errno;
     if (errno === 0) this.#dropMappings(inode, size, Number.MAX_SAFE_INTEGER);
@@ -100,9 +103,12 @@ export class FileSize {
     putU64(body, 16, length);
     body.setUint32(24, mode, true);
     const { errno } = yield* this.#context.connection.ask(Op.FALLOCATE, inode.nodeId, FALLOCATE_BYTES, 0, () => {
-      if ((mode & FallocateMode.PUNCH_HOLE) !== 0) this.#ledger.release(inode.nodeId, offset, end);
+      // The file's last block may go when all of it that belongs to the file is within the hole.
+      const blockBytes = this.#context.blockBytes;
+      const freeEnd = end >= inode.size ? Math.ceil(end / blockBytes) * blockBytes : end;
+      if ((mode & FallocateMode.PUNCH_HOLE) !== 0) this.#ledger.release(inode.nodeId, offset, freeEnd);
       else if ((mode & FallocateMode.ZERO_RANGE) !== 0) this.#ledger.loosen(inode.nodeId, offset, end);
-      if ((mode & FallocateMode.KEEP_SIZE) === 0) inode.diskSize = Math.max(inode.diskSize, end);
+      if ((mode & FallocateMode.KEEP_SIZE) === 0) inode.serverSize = Math.max(inode.serverSize, end);
     });
     return errno;
   }

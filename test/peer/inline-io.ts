@@ -30,6 +30,7 @@ export function* inlineWrite(connection: Connection, inode: PeerInode, pos: numb
   const written = reply.view.getUint32(reply.at, true);
   if (pos + written > inode.size) inode.size = pos + written;
   inode.diskSize = Math.max(inode.diskSize, pos + written);
+  inode.serverSize = Math.max(inode.serverSize, pos + written);
   const folio = inode.pages.find(0);
   folio?.bytes.set(data.subarray(0, written), pos);
   inode.cache?.drop(0, inode.pages.folioBytes);

@@ -200,7 +200,8 @@ export class MappingRequests {
     }
     if (completion.errno !== 0) return 0;
     inode.diskSize = this.#numbers.trustsNewSize ? newSize : Math.max(inode.diskSize, newSize);
-    if (end > inode.size) inode.size = end;
+    // What the page cache has written may have been cut off by a truncation meanwhile.
+    if ((flags & IoendFlag.DIRECT) !== 0 && end > inode.size) inode.size = end;
     inode.cache?.drop(this.#blockStart(pos), this.#blockEnd(end) - this.#blockStart(pos));
     return 0;
   }
@@ -220,23 +221,18 @@ export class MappingRequests {
     } else putU64(body, 24, completion.address / 512);
     putU64(body, 32, written);
     body.setUint32(40, completion.device, true);
-    inode.ioendsUnderWay++;
-    const mayGrow = errno === 0 && (flags & IoendFlag.APPEND) !== 0;
-    if (mayGrow) inode.pendingSize = Math.max(inode.pendingSize, end);
-    const least = mayGrow ? Math.max(inode.diskSize, end) : inode.diskSize;
-    const isAlone = inode.ioendsUnderWay === 1;
-    const reply = yield* this.#connection.ask(Op.IOMAP_IOEND, inode.nodeId, IOEND_BYTES, 0, (view, at) => {
+    return yield* this.#connection.ask(Op.IOMAP_IOEND, inode.nodeId, IOEND_BYTES, 0, (view, at) => {
       const said = u64(view, at);
-      const most = isAlone && inode.ioendsUnderWay === 1 ? least : Math.max(least, inode.pendingSize);
-      if (said < least || said > most) {
-        throw new Violation('P-10', `IOEND ${flags} of ${pos}+${written}: size ${said}, not ${least} to ${most}`);
+      const grows = errno === 0 && (flags & IoendFlag.APPEND) !== 0;
+      const expected = grows ? Math.max(inode.serverSize, end) : inode.serverSize;
+      if (said !== expected) {
+        throw new Violation('P-10', `IOEND ${flags} of ${pos}+${written}: size ${said} and not ${expected}`);
       }
+      inode.serverSize = said;
       if (errno === 0 && (flags & IoendFlag.UNWRITTEN) !== 0) {
         this.#ledger.converted(inode.nodeId, this.#blockStart(pos), this.#blockEnd(end));
       }
     });
-    if (--inode.ioendsUnderWay === 0) inode.pendingSize = 0;
-    return reply;
   }
 
   #blockStart(pos: number): number {

@@ -40,11 +40,10 @@ export class PeerInode {
   readonly invalidateLock = new SharedLock();
   mode: number;
   size: number;
-  /** What the server is taken to have on its disk. */
+  /** What the kernel takes to be on the server's disk. */
   diskSize: number;
-  /** Highest size that an IOEND under way may leave on the disk. */
-  pendingSize = 0;
-  ioendsUnderWay = 0;
+  /** What the server must have there, after all that it has answered. */
+  serverSize: number;
   lookups = 0;
   opens = 0;
   hasName = true;
@@ -62,6 +61,7 @@ export class PeerInode {
     this.mode = mode;
     this.size = size;
     this.diskSize = size;
+    this.serverSize = size;
     this.pages = pages;
   }
 

@@ -261,8 +261,8 @@ export class PeerKernel {
   checkAttributes(inode: PeerInode): void {
     const { size, flags } = this.#getattr(inode.nodeId);
     this.#requireFlags(inode, flags);
-    if (inode.usesIomap && size !== inode.diskSize) {
-      throw new Violation('P-10', `inode ${inode.nodeId} has ${size} bytes after it was told ${inode.diskSize}`);
+    if (inode.usesIomap && size !== inode.serverSize) {
+      throw new Violation('P-10', `inode ${inode.nodeId} has ${size} bytes after it was told ${inode.serverSize}`);
     }
   }
 
@@ -277,8 +277,8 @@ export class PeerKernel {
       const told = u64(view, at + ATTR_AT + 8);
       const flags = view.getUint32(at + ATTR_AT + 84, true);
       this.#requireFlags(inode, flags);
-      if (inode.ioendsUnderWay === 0 && told !== inode.diskSize) {
-        throw new Violation('P-10', `SETATTR of times: inode ${inode.nodeId} has ${told}, not ${inode.diskSize} bytes`);
+      if (told !== inode.serverSize) {
+        throw new Violation('P-10', `SETATTR of times: inode ${inode.nodeId} has ${told}, not ${inode.serverSize}`);
       }
     });
     return errno;
