@@ -7,7 +7,7 @@ import { mountsBelow, run, type TestRoom } from './test-room.ts';
 const PROGRAMS = resolve(import.meta.dirname, '../../bin');
 
 /** Path of a built program. A test that finds none fails with what to do. */
-export function program(name: 'fuse4fs' | 'fuservicemount' | 'fuservicemount-broker'): string {
+export function program(name: 'fuse4fs' | 'fuse4fsctl' | 'fuservicemount' | 'fuservicemount-broker'): string {
   const path = resolve(PROGRAMS, name);
   if (!existsSync(path)) throw new Error(`${path} is missing: run "npm run build" first`);
   return path;
