@@ -171,6 +171,10 @@ export interface Addon {
   setIoFlusher(): number;
   becomeUser(uid: number, gid: number): number;
 
+  // io_uring.cc
+  /** Returns only when it failed. */
+  executeWithoutRings(path: string, words: readonly string[], environment: readonly string[]): number;
+
   // landlock.cc, system_call_filter.cc
   /** The version of Landlock that now binds every thread. ENOSYS, EOPNOTSUPP: the kernel has none. */
   denyOutsideAccess(): number;

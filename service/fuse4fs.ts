@@ -1,4 +1,5 @@
 // The program fuse4fs: a service when a service manager passed it a connected socket, else stand-alone.
+import { restartWithoutRings } from '../native/io-uring.ts';
 import { activatedSocket } from '../shared/listen-fds.ts';
 import { programVersion } from './version.ts';
 
@@ -8,7 +9,10 @@ async function run(words: readonly string[]): Promise<number> {
     return 0;
   }
   const socket = activatedSocket(process.env, process.pid);
-  if (socket !== null) return (await import('./service.ts')).runService(socket, words);
+  if (socket !== null) {
+    restartWithoutRings(socket);
+    return (await import('./service.ts')).runService(socket, words);
+  }
   return (await import('./standalone.ts')).runStandalone(process.argv[1], words);
 }
 

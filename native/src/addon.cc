@@ -14,6 +14,7 @@ static Napi::Object RegisterAll(Napi::Env env, Napi::Object exports) {
   RegisterFuseNotify(env, exports);
   RegisterHardening(env, exports);
   RegisterHeap(env, exports);
+  RegisterIoUring(env, exports);
   RegisterLandlock(env, exports);
   RegisterLoopDevice(env, exports);
   RegisterMemfd(env, exports);

@@ -15,6 +15,7 @@ void RegisterFuseIoctl(Napi::Env env, Napi::Object exports);
 void RegisterFuseNotify(Napi::Env env, Napi::Object exports);
 void RegisterHardening(Napi::Env env, Napi::Object exports);
 void RegisterHeap(Napi::Env env, Napi::Object exports);
+void RegisterIoUring(Napi::Env env, Napi::Object exports);
 void RegisterLandlock(Napi::Env env, Napi::Object exports);
 void RegisterLoopDevice(Napi::Env env, Napi::Object exports);
 void RegisterMemfd(Napi::Env env, Napi::Object exports);

@@ -24,7 +24,13 @@ function inChild(script: string, flags: readonly string[] = []): Ended {
     const fs = require('node:fs');
     const addon = require(${JSON.stringify(addonPath)});
     const forbidden = require(${JSON.stringify(compiledAddon('forbidden-calls'))});
+    const environment = Object.entries(process.env).map((pair) => pair.join('='));
     const say = (value) => fs.writeSync(1, JSON.stringify(value) + '\\n');
+    const rings = fs.readdirSync('/proc/self/fd').some((fd) => {
+      try { return fs.readlinkSync('/proc/self/fd/' + fd).includes('io_uring'); } catch { return false; }
+    });
+    if (rings) for (const fd of [0, 1, 2]) addon.setCloseOnExec(fd, false);
+    if (rings) addon.executeWithoutRings(process.execPath, [process.argv0, ...process.execArgv], environment);
     const textOf = (fd) => {
       const bytes = Buffer.alloc(8192);
       return bytes.toString('latin1', 0, fs.readSync(fd, bytes, 0, bytes.length, 0));
@@ -101,10 +107,6 @@ describe('Landlock alone', () => {
         say([here, ...pool, old.get('openat of a file'), old.get('kill')]);
         say(fs.readSync(fd, Buffer.alloc(4)));`),
     ).toEqual([[0, true], [...Array.from({ length: 10 }, () => -EACCES), -EPERM], 4]);
-  });
-
-  it('needs no_new_privs, or privilege, first', () => {
-    expect(said('say([addon.becomeUser(65534, 65534), addon.denyOutsideAccess()])').flat()).toEqual([0, -EPERM]);
   });
 
   it('leaves no signal handler behind', () => {
