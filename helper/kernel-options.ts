@@ -12,7 +12,7 @@ const OPTIONS_BYTES_MAX = 2000;
 const VALUE_BYTES_MAX = 255;
 
 const WORDS = new Set(['allow_other', 'default_permissions']);
-const NUMBERS = new Set(['max_read', 'blksize']);
+const NUMBERS = new Set(['max_read', 'blksize', 'root_nodeid']);
 const TEXTS = new Set(['context', 'fscontext', 'defcontext', 'rootcontext']);
 
 /** Everything the service may set in the kernel. Throws SystemError for the first option that it may not. */

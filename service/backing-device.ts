@@ -25,10 +25,10 @@ export interface BackingDevice {
 
 /**
  * Asks the helper for the device that the user named, for writing unless that is unwanted or refused. Throws
- * SystemError when it can't be had.
+ * SystemError when it can't be had. `tryLoop`: an image file had better come as a loop device over it.
  */
-export function openBackingDevice(session: ServiceSession, options: Options): BackingDevice {
-  const { fd, isWritable } = openForMetadata(session, options);
+export function openBackingDevice(session: ServiceSession, options: Options, tryLoop: boolean): BackingDevice {
+  const { fd, isWritable } = openForMetadata(session, options, tryLoop);
   const status = fstatSync(fd);
   if (!status.isFile() && !status.isBlockDevice()) {
     closeSync(fd);
@@ -40,13 +40,17 @@ export function openBackingDevice(session: ServiceSession, options: Options): Ba
     );
   }
   if (status.isFile()) lockOrClose(fd, isWritable);
-  const dataFd = openForData(session, options, isWritable);
+  const dataFd = openForData(session, options, isWritable, tryLoop);
   return { isWritable, metadataFd: fd, dataFd, dataAlignmentBytes: directAlignment(dataFd) };
 }
 
 /** Nobody else may hold a block device at the same time. The helper says nothing about a busy one, so we do. */
-function openForMetadata(session: ServiceSession, options: Options): { fd: number; isWritable: boolean } {
-  const wishes = { tryLoop: false, quiet: false };
+function openForMetadata(
+  session: ServiceSession,
+  options: Options,
+  tryLoop: boolean,
+): { fd: number; isWritable: boolean } {
+  const wishes = { tryLoop, quiet: false };
   const access = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
   try {
     const { fd, forcedReadOnly } = session.openFile(options.device, access | constants.O_EXCL, wishes);
@@ -57,8 +61,8 @@ function openForMetadata(session: ServiceSession, options: Options): { fd: numbe
   }
 }
 
-function openForData(session: ServiceSession, options: Options, isWritable: boolean): number {
-  const wishes = { tryLoop: false, quiet: true };
+function openForData(session: ServiceSession, options: Options, isWritable: boolean, tryLoop: boolean): number {
+  const wishes = { tryLoop, quiet: true };
   const access = isWritable ? constants.O_RDWR : constants.O_RDONLY;
   try {
     return session.openFile(options.device, access | constants.O_DIRECT, wishes).fd;

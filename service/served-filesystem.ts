@@ -21,6 +21,8 @@ export interface ServedFilesystem {
   readonly isWritable: boolean;
   readonly filesystem: Filesystem;
   readonly fuse: Session;
+  /** What the mount must call its root. */
+  readonly rootNodeId: number;
   readonly statistics: StatisticsSource;
   /** Brings changes a step closer to their places, without waiting for it. */
   settle(): void;

@@ -4,14 +4,17 @@ import { FuseDevice } from '../native/fuse-device.ts';
 import { Errno, SystemError } from '../shared/errno.ts';
 import { errnoText } from '../shared/errno-text.ts';
 import { isJournal, LineLimiter, Log, standardStreams } from '../shared/log.ts';
-import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
+import { type ByteString, fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
 import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import { type BackingDevice, openBackingDevice } from './backing-device.ts';
 import { containProcess, sealProcess } from './containment.ts';
 import { CorruptionError, IncompatibleError } from './ext4/errors.ts';
 import type { Filesystem } from './ext4/filesystem.ts';
+import { ROOT_NODE_ID } from './fuse/abi.ts';
+import type { KernelDevice } from './fuse/kernel-device.ts';
 import type { Session } from './fuse/session.ts';
 import { HelperRefusal, openServiceSession, type ServiceSession } from './handshake.ts';
+import { isIomapOffered, requireNoIomap } from './iomap-choice.ts';
 import { MemoryPressure, type Shrinkable } from './memory-pressure.ts';
 import { type Options, parseCommandLine } from './options.ts';
 import { openReadOnly } from './read-only-mount.ts';
@@ -48,7 +51,7 @@ export async function runService(socket: number, ownWords: readonly string[]): P
     session.mount({
       source: mount.options.source,
       mountPoint: mount.options.mountPoint,
-      options: mount.options.kernelOptions,
+      options: kernelOptionsOf(mount),
       mtab: mount.options.mtabOptions,
       msFlags: mount.isWritable ? mount.options.msFlags : mount.options.msFlags | MsBit.RDONLY,
     });
@@ -60,6 +63,11 @@ export async function runService(socket: number, ownWords: readonly string[]): P
   }
   session.goodbye(0);
   return serve(mount);
+}
+
+function kernelOptionsOf({ options, rootNodeId }: PreparedMount): readonly ByteString[] {
+  if (rootNodeId === ROOT_NODE_ID) return options.kernelOptions;
+  return [...options.kernelOptions, toByteString(`root_nodeid=${rootNodeId}`)];
 }
 
 /** What the helper refused it has told its user already; the administrator finds it in the journal all the same. */
@@ -78,16 +86,17 @@ function prepare(session: ServiceSession, ownWords: readonly string[]): Prepared
   const words = [...ownWords.map(toByteString), ...gift.arguments.words];
   const options = parseCommandLine(gift.arguments.subtype, words, 'service', permissions.allowOther);
   const log = logFor(options);
-  if (options.iomap === 'require')
-    throw new UsageError('fuse4fs: could not enable iomap: this kernel does not offer it');
-  const device = openBackingDevice(session, options);
+  const kernel = new FuseDevice(gift.fuseFd);
+  const wantsIomap = options.iomap !== 'never' && isIomapOffered(kernel);
+  if (!wantsIomap) requireNoIomap(options, 'this kernel does not offer it');
+  const device = openBackingDevice(session, options, wantsIomap);
   const system = openSystemFiles(session, process.env);
   session.finishFiles();
   sealProcess();
   if (!device.isWritable && !options.readOnly) log.notice('source write-protected, mounted read-only');
   for (const word of options.withoutEffect) log.notice(`option ${fromByteString(word)} has no effect`);
   process.title = `-${options.subtype} ${fromByteString(options.device)} ${fromByteString(options.mountPoint)}`;
-  return { options, log, system, ...openServedFilesystem(gift.fuseFd, device, options, log) };
+  return { options, log, system, ...openServedFilesystem(gift.fuseFd, kernel, device, options, log) };
 }
 
 /** Whatever answers reads and takes writes would be served, and be written to. */
@@ -104,10 +113,16 @@ function logFor(options: Options): Log {
 }
 
 /** For writing where that is possible, and otherwise for reading, with a line that says why. */
-function openServedFilesystem(fuseFd: number, device: BackingDevice, options: Options, log: Log): ServedFilesystem {
+function openServedFilesystem(
+  fuseFd: number,
+  kernel: KernelDevice,
+  device: BackingDevice,
+  options: Options,
+  log: Log,
+): ServedFilesystem {
   if (!device.isWritable) return openReadOnly(fuseFd, device, options, log);
   try {
-    return openWritable(fuseFd, new FuseDevice(fuseFd), device, options, log);
+    return openWritable(fuseFd, kernel, device, options, log);
   } catch (error) {
     if (!(error instanceof IncompatibleError)) throw error;
     const readOnly = openReadOnly(fuseFd, device, options, log);

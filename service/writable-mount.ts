@@ -10,16 +10,18 @@ import { MsBit } from '../shared/service-protocol/ms-flags.ts';
 import type { BackingDevice } from './backing-device.ts';
 import { DeviceWriter } from './device-writer.ts';
 import { ErrorBehaviour } from './ext4/error-handling.ts';
-import { INODE } from './ext4/layout/inode.ts';
+import { INODE, SpecialInode } from './ext4/layout/inode.ts';
 import { AccessTimes } from './ext4/namespace/access-time.ts';
 import { WritableFilesystem } from './ext4/writable-filesystem.ts';
 import type { WriteOptions } from './ext4/write-options.ts';
+import { ROOT_NODE_ID } from './fuse/abi.ts';
 import { READ_BYTES_MAX, REPLY_BUFFER_BYTES, REQUEST_BUFFER_BYTES } from './fuse/init.ts';
 import { KernelCache } from './fuse/kernel-cache.ts';
 import type { KernelDevice } from './fuse/kernel-device.ts';
 import { LateReplies } from './fuse/late-replies.ts';
 import { Session } from './fuse/session.ts';
 import { DataPath } from './iomap/data-path.ts';
+import { decideAboutIomap } from './iomap-choice.ts';
 import { MultiMount } from './multi-mount.ts';
 import { WritableOperations } from './ops/writable-operations.ts';
 import type { Options } from './options.ts';
@@ -50,12 +52,29 @@ export function openWritable(
   const device = new NativeWritableBlockDevice(backing.metadataFd, options.offsetBytes, isDirect ? backing.dataFd : -1);
   const multiMount = MultiMount.acquire(device, options, log);
   const filesystem = openFilesystem(device, multiMount, options, log);
+  const usesIomap = closingOnFailure(filesystem, multiMount, log, () =>
+    decideAboutIomap(kernel, filesystem, backing, options),
+  );
   multiMount?.keep(filesystem, log);
   const channel = openFuseChannel(fuseFd, REQUEST_BUFFER_BYTES, REPLY_BUFFER_BYTES, SPIN_MICROSECONDS, REQUEST_BUFFERS);
   const statistics = new StatisticsSource(options, filesystem, true);
   const reader = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const writer = new DeviceWriter(fuseFd, backing, options.offsetBytes, DATA_THREADS, () => operations.finishWrites());
-  const operations = new WritableOperations(
+  const timer = commitRegularly(filesystem, options.commitSeconds);
+  let finalErrno = -1;
+  const endAll = (): number => {
+    if (finalErrno !== -1) return finalErrno;
+    clearInterval(timer);
+    operations.finish();
+    finalErrno = filesystem.close();
+    multiMount?.release(log);
+    reader.close();
+    writer.close();
+    device.close();
+    closeSync(backing.dataFd);
+    return finalErrno;
+  };
+  const operations: WritableOperations = new WritableOperations(
     filesystem,
     new DataPath(filesystem, reader, options.offsetBytes, READ_BYTES_MAX),
     writer,
@@ -74,31 +93,37 @@ export function openWritable(
       giveBack: (buffer) => fuse.giveBack(buffer),
       discard: (offsetBytes, lengthBytes, done) => device.discard(offsetBytes, lengthBytes, done),
       flushDevice: (done) => device.run([{ kind: 'flush' }], done),
+      iomap: usesIomap
+        ? {
+            kernel,
+            deviceFd: backing.metadataFd,
+            startBytes: options.offsetBytes,
+            notice: (text) => log.notice(text),
+          }
+        : null,
+      endAll,
     },
   );
   const trace = options.debug || options.traceOperations;
-  const wishes = {
+  const rootNodeId = usesIomap ? SpecialInode.ROOT : ROOT_NODE_ID;
+  const fuse: Session = new Session(channel, operations, {
     posixAcl: options.acl,
     writable: true,
     writebackCache: options.writebackCache,
     timeGranularityNs: filesystem.superblock.inodeSizeBytes > INODE.BASE_SIZE ? 1 : SECOND_NS,
-  };
-  const fuse = new Session(channel, operations, { ...wishes, trace, log });
+    iomap: usesIomap ? options.iomap : 'never',
+    rootNodeId,
+    attributeFlags: (node) => operations.attributeFlags(node),
+    trace,
+    log,
+  });
   statistics.session = fuse;
-  const timer = commitRegularly(filesystem, options.commitSeconds);
   const finish = (): number => {
-    clearInterval(timer);
-    operations.finish();
-    const errno = filesystem.close();
-    multiMount?.release(log);
-    reader.close();
-    writer.close();
+    const errno = endAll();
     channel.close();
-    device.close();
-    closeSync(backing.dataFd);
     return errno;
   };
-  return { isWritable: true, filesystem, fuse, statistics, settle: () => settle(filesystem), finish };
+  return { isWritable: true, filesystem, fuse, rootNodeId, statistics, settle: () => settle(filesystem), finish };
 }
 
 function openFilesystem(
@@ -110,6 +135,21 @@ function openFilesystem(
   try {
     return WritableFilesystem.openForWriting(device, writeOptions(options, multiMount !== null, log));
   } catch (error) {
+    multiMount?.release(log);
+    throw error;
+  }
+}
+
+function closingOnFailure<T>(
+  filesystem: WritableFilesystem,
+  multiMount: MultiMount | null,
+  log: Log,
+  action: () => T,
+): T {
+  try {
+    return action();
+  } catch (error) {
+    filesystem.close();
     multiMount?.release(log);
     throw error;
   }

@@ -97,6 +97,11 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     return this.#pending.blocks;
   }
 
+  /** Free blocks that nobody waits for or has been promised. */
+  get spareBlocks(): number {
+    return this.#counts.clusters - this.#pending.blocks - this.#reservations.blocks;
+  }
+
   allocateData(inode: Inode, lblk: number, goal: number, wantBlocks: number, out: BlockRun): void {
     const want = this.#affordable(wantBlocks, false);
     const kept = this.#reservations.find(inode.ino);
@@ -262,8 +267,7 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
       bytes = 2 * SMALL_FILE_BYTES;
       while (bytes < MAX_RESERVATION_BYTES && bytes < endBytes) bytes *= 2;
     }
-    const spare = this.#counts.clusters - this.#pending.blocks - this.#reservations.blocks;
-    const most = Math.min(blocksPerGroup >>> 2, Math.floor(spare / SCARCE));
+    const most = Math.min(blocksPerGroup >>> 2, Math.floor(this.spareBlocks / SCARCE));
     const window = Math.min(Math.floor(bytes / blockSize), most);
     return window < want ? 0 : window;
   }

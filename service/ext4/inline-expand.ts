@@ -4,7 +4,9 @@ import type { Inode } from './inode.ts';
 import { Incompat } from './layout/features.ts';
 import { InodeFlag } from './layout/inode.ts';
 import { allocateBlocks, initMapping } from './map-write.ts';
+import { isCallers } from './mappable.ts';
 import { Mapping, MappingType } from './mapping.ts';
+import { writeUncached } from './uncached-write.ts';
 import type { WriteContext } from './write-context.ts';
 import { writeDevice } from './zero-fill.ts';
 
@@ -18,7 +20,8 @@ export function expandInlineFile(ctx: WriteContext, inode: Inode): void {
   initMapping(ctx, inode);
   if (data.length === 0) return;
   allocateBlocks(ctx, inode, 0, 1, MappingType.WRITTEN, mapping);
-  const block = new Uint8Array(ctx.blockSize);
+  const block = ctx.alignedBuffer(ctx.blockSize);
   block.set(data);
-  writeDevice(ctx, mapping.pblk * ctx.blockSize, block);
+  const write = isCallers(ctx, inode) ? writeUncached : writeDevice;
+  write(ctx, mapping.pblk * ctx.blockSize, block);
 }

@@ -101,12 +101,18 @@ export function finishWrite(ctx: WriteContext, inode: Inode, offset: number, len
   const endBlock = Math.ceil(end / blockSize);
   let from = Math.floor(offset / blockSize);
   while (from < endBlock) {
-    from = atomically(ctx.handle, () => {
-      const reached = convertSome(ctx, inode, from, endBlock, false);
-      const reachedBytes = Math.min(end, reached * blockSize);
-      if (reachedBytes > inode.sizeBytes) setFileSize(ctx, inode, reachedBytes);
-      touchWritten(ctx, inode);
-      return reached;
-    });
+    from = atomically(ctx.handle, () => finishSome(ctx, inode, from, end, true));
   }
+}
+
+/**
+ * Within the open handle: makes data that is on the device part of the file, from file block `from` on up to byte `end`,
+ * as much as the handle should. Returns the block that it reached. `grows`: the file becomes so long at least.
+ */
+export function finishSome(ctx: WriteContext, inode: Inode, from: number, end: number, grows: boolean): number {
+  const reached = convertSome(ctx, inode, from, Math.ceil(end / ctx.blockSize), false);
+  const reachedBytes = Math.min(end, reached * ctx.blockSize);
+  if (grows && reachedBytes > inode.sizeBytes) setFileSize(ctx, inode, reachedBytes);
+  touchWritten(ctx, inode);
+  return reached;
 }

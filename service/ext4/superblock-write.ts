@@ -39,6 +39,8 @@ export function modifySuperblock(ctx: WriteContext): CachedBlock {
 }
 
 export interface MountState {
+  /** The mount goes on after it was frozen. */
+  readonly resumes?: boolean;
   /** Seconds since the epoch. */
   readonly nowSec: number;
   /** Changes go through a journal. */
@@ -54,7 +56,7 @@ export interface MountState {
  */
 export function noteMount(superblock: SuperblockBytes, mount: MountState): void {
   const { view, at } = superblock;
-  putU16le(view, at + S.s_mnt_count, (u16le(view, at + S.s_mnt_count) + 1) & 0xffff);
+  if (mount.resumes !== true) putU16le(view, at + S.s_mnt_count, (u16le(view, at + S.s_mnt_count) + 1) & 0xffff);
   putTime(superblock, S.s_mtime, S.s_mtime_hi, mount.nowSec);
   noteWrite(superblock, mount.nowSec);
   if (mount.mountPoint !== null) putText(superblock, S.s_last_mounted, LAST_MOUNTED_BYTES, mount.mountPoint);

@@ -4,9 +4,10 @@ import type { WritableBlockDevice } from './block-device.ts';
 import { sealBlock } from './block-seal.ts';
 import { BlockRole, BufferCache, type CachedBlock } from './buffer-cache.ts';
 import { ErrorHandling } from './error-handling.ts';
-import { CorruptionError, DeviceError, IncompatibleError } from './errors.ts';
+import { CorruptionError, type DeviceError, IncompatibleError } from './errors.ts';
 import { FallocateMode, fallocate } from './fallocate.ts';
 import { writeObstacles } from './features.ts';
+import { FileMapping } from './file-mapping.ts';
 import { writeSmall } from './file-write.ts';
 import { Filesystem, superblockOffset, warn } from './filesystem.ts';
 import { FreeCounts } from './free-counts.ts';
@@ -18,8 +19,9 @@ import { Journal } from './journal/journal.ts';
 import { JournalChecksumVersion } from './journal/journal-superblock-image.ts';
 import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
-import { Compat, Incompat } from './layout/features.ts';
+import { Incompat } from './layout/features.ts';
 import { DefaultMountOption, SUPERBLOCK, type Superblock } from './layout/superblock.ts';
+import { MountMarks } from './mount-marks.ts';
 import { touchAccessTime } from './namespace/access-time.ts';
 import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespace/create.ts';
 import { evict } from './namespace/evict.ts';
@@ -34,7 +36,7 @@ import { OrphanRegistry } from './orphans.ts';
 import { finishWrite, planWrite, type WritePlan } from './planned-write.ts';
 import { SpaceAwaiting } from './space-awaiting.ts';
 import { hasInternalJournal, readSuperblock } from './superblock.ts';
-import { noteMount, noteUnmount, setLabel } from './superblock-write.ts';
+import { setLabel } from './superblock-write.ts';
 import { finishTruncate } from './truncate.ts';
 import type { Caller, Timestamp, WriteContext } from './write-context.ts';
 import type { WriteOptions } from './write-options.ts';
@@ -65,14 +67,14 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   readonly orphans: OrphanRegistry;
   readonly now: Timestamp = { sec: 0, nsec: 0 };
   readonly caller: Caller = { uid: 0, gid: 0 };
-  readonly posixAcl: boolean;
   readonly superblockAt: number;
   readonly #superblockNr: number;
   readonly #options: WriteOptions;
   readonly #journal: Journal;
+  readonly files: FileMapping;
   readonly #errors: ErrorHandling;
   readonly #space: SpaceAwaiting;
-  readonly #stateAtMount: number;
+  readonly #marks: MountMarks;
   #committedTransaction = 0;
 
   /**
@@ -85,7 +87,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     const filesystem = new WritableFilesystem(device, superblock, cache, options);
     warn(superblock, options.log);
     filesystem.requireRoot();
-    filesystem.#noteMount();
+    filesystem.#marks.noteMount(false);
     filesystem.#releaseOrphans();
     return filesystem;
   }
@@ -117,8 +119,6 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     };
     this.device = device;
     this.#options = options;
-    this.#stateAtMount = superblock.state;
-    this.posixAcl = options.posixAcl;
     this.#superblockNr = Math.floor(SUPERBLOCK.PRIMARY_OFFSET / this.blockSize);
     this.superblockAt = SUPERBLOCK.PRIMARY_OFFSET % this.blockSize;
     this.handle = new Handle(cache);
@@ -145,6 +145,8 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.#journal = this.#openJournal();
     this.journalStatistics = this.#journal;
     this.#space = new SpaceAwaiting(device, () => this.commitNow());
+    this.files = new FileMapping(this, this.blocks, this.#space);
+    this.#marks = new MountMarks(this, descriptors, options.mountPoint, () => options.readClock(this.now));
     this.#errors = new ErrorHandling(this, this.#journal, {
       behaviour: options.errorBehaviour ?? superblock.errorBehaviour,
       panic: options.panic,
@@ -185,6 +187,14 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     const block = this.cache.get(this.#superblockNr);
     block.role = BlockRole.SUPERBLOCK;
     return block;
+  }
+
+  get posixAcl(): boolean {
+    return this.#options.posixAcl && this.caller.ownsFiles !== true;
+  }
+
+  alignedBuffer(bytes: number): Uint8Array {
+    return this.#options.allocate(bytes);
   }
 
   /**
@@ -273,6 +283,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   /** Nobody uses the inode any more: when it has no names either, it goes. */
   evict(ino: number): void {
     this.blocks.discardReservation(ino);
+    this.files.forget(ino);
     if (this.orphans.has(ino)) this.#space.retry(() => evict(this, this.inode(ino)));
   }
 
@@ -368,6 +379,16 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.#journal.checkpointSome();
   }
 
+  /** Brings everything to its place and leaves a clean image, for changes to go on after `thaw`. 0 or an errno. */
+  freeze(): number {
+    const errno = this.#journal.flush();
+    return errno === 0 ? this.#marks.noteUnmount() : errno;
+  }
+
+  thaw(): void {
+    if (!this.isReadOnly) this.#marks.noteMount(true);
+  }
+
   /** Stops all changes at once; what isn't committed is lost. */
   abort(errno: number, during: string): void {
     this.#journal.abort(errno, during);
@@ -376,53 +397,13 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   /** Ends writing: brings everything to its place and marks the file system clean. Returns 0 or a positive errno. */
   close(): number {
     const errno = this.#journal.close();
-    return errno === 0 ? this.#noteUnmount() : errno;
+    return errno === 0 ? this.#marks.noteUnmount() : errno;
   }
 
   #discard(pblk: number, lenBlocks: number): boolean {
     const { blockSize } = this;
     this.#space.discard(pblk * blockSize, lenBlocks * blockSize, () => this.blocks.discarded(pblk, lenBlocks));
     return true;
-  }
-
-  /** Before anything else is written: after a crash the superblock must tell that there is something to recover. */
-  #noteMount(): void {
-    this.#options.readClock(this.now);
-    const { bytes, view } = this.superblockBlock();
-    noteMount(
-      { bytes, view, at: this.superblockAt },
-      {
-        nowSec: this.now.sec,
-        journalled: hasInternalJournal(this.superblock),
-        hasOrphanFile: this.superblock.hasCompat(Compat.ORPHAN_FILE),
-        mountPoint: this.#options.mountPoint,
-      },
-    );
-    const errno = this.#writeSuperblock();
-    if (errno !== 0) throw new DeviceError(errno, 'write', SUPERBLOCK.PRIMARY_OFFSET, SUPERBLOCK.SIZE);
-  }
-
-  #noteUnmount(): number {
-    this.#options.readClock(this.now);
-    const { bytes, view } = this.superblockBlock();
-    noteUnmount(
-      { bytes, view, at: this.superblockAt },
-      {
-        nowSec: this.now.sec,
-        stateAtMount: this.#stateAtMount,
-        orphanFileIsEmpty: this.orphans.fileIsEmpty,
-        kbytesWritten: 0,
-      },
-    );
-    return this.#writeSuperblock();
-  }
-
-  /** Past the journal: only while nothing of it is in a transaction. */
-  #writeSuperblock(): number {
-    const block = this.superblockBlock();
-    sealBlock(this, this.descriptors, block);
-    const errno = this.device.write(this.#superblockNr * this.blockSize, block.bytes);
-    return errno === 0 ? this.device.flush() : errno;
   }
 
   /** A damaged orphan stays one, until e2fsck looks at it. */

@@ -20,6 +20,12 @@ export interface Caller {
    * neither.
    */
   tellsFileTimes?: boolean;
+  /**
+   * Callers move the data of files to and from the device themselves, and zero what must read as zeros in the blocks at
+   * the edges of a change: we touch no data. They keep modes and ACLs in step, and have checked what flags forbid. All
+   * that holds for inodes that are not regular files, and for mappable ones.
+   */
+  ownsFiles?: boolean;
 }
 
 /** A run of neighbouring blocks of the device. Reused by callers, so that asking allocates nothing. */
@@ -96,6 +102,8 @@ export interface WriteContext extends Ext4Context {
   readonly orphans: Orphans;
   readonly now: Timestamp;
   readonly caller: Caller;
+  /** Memory as direct I/O to the device wants it. */
+  readonly alignedBuffer: (bytes: number) => Uint8Array;
   /** New inodes inherit ACLs, and chmod changes them. */
   readonly posixAcl: boolean;
   /** The block with the superblock, for changing; its fields begin at `superblockAt`. */

@@ -1,5 +1,6 @@
 import { DeviceError } from './errors.ts';
 import type { Inode } from './inode.ts';
+import { isCallers } from './mappable.ts';
 import { Mapping, MappingType } from './mapping.ts';
 import type { WriteContext } from './write-context.ts';
 
@@ -16,7 +17,7 @@ export function writeDevice(ctx: WriteContext, deviceOffset: number, bytes: Uint
 export function zeroInBlock(ctx: WriteContext, inode: Inode, from: number, end: number): void {
   const { blockSize } = ctx;
   ctx.mapBlocks(inode, Math.floor(from / blockSize), mapping);
-  if (mapping.type !== MappingType.WRITTEN) return;
+  if (mapping.type !== MappingType.WRITTEN || isCallers(ctx, inode)) return;
   if (zeros.length < blockSize) zeros = new Uint8Array(blockSize);
   writeDevice(ctx, mapping.pblk * blockSize + (from - mapping.lblk * blockSize), zeros.subarray(0, end - from));
 }

@@ -91,8 +91,16 @@ export const STATX = Object.freeze({
 
 export const SX_TIME = Object.freeze({ tv_sec: 0, tv_nsec: 8, SIZE: 16 });
 
-/** Since 7.36 a second flag word and reserved space follow, 64 bytes in all; we need none of it. */
-export const INIT_IN = Object.freeze({ major: 0, minor: 4, max_readahead: 8, flags: 12, SIZE: 16 });
+/** Since 7.36 a second flag word and reserved space follow, 64 bytes in all. */
+export const INIT_IN = Object.freeze({
+  major: 0,
+  minor: 4,
+  max_readahead: 8,
+  flags: 12,
+  SIZE: 16,
+  flags2: 16,
+  EXT_SIZE: 64,
+});
 
 /** max_stack_depth (7.40) and request_timeout (7.43) lie in what is unused before. */
 export const INIT_OUT = Object.freeze({

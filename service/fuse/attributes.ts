@@ -8,6 +8,8 @@ import { ATTR, ENTRY_OUT, STATX, StatxMask, SX_TIME } from './abi.ts';
 export interface Attributes {
   readonly ino: number;
   readonly generation: number;
+  /** As the file system keeps them: for whoever decides about AttributeFlag bits. */
+  readonly flags: number;
   readonly mode: number;
   readonly linksCount: number;
   readonly uid: number;
@@ -31,8 +33,8 @@ export interface Attributes {
 const encodeDevice = (major: number, minor: number): number =>
   ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 
-/** Writes a struct fuse_attr. */
-export function putAttr(view: DataView, at: number, node: Attributes, blockSizeBytes: number): void {
+/** Writes a struct fuse_attr. `flags` are AttributeFlag bits. */
+export function putAttr(view: DataView, at: number, node: Attributes, blockSizeBytes: number, flags: number): void {
   putU64ne(view, at + ATTR.ino, node.ino);
   putU64ne(view, at + ATTR.size, node.sizeBytes);
   putU64ne(view, at + ATTR.blocks, node.blocks512);
@@ -48,7 +50,7 @@ export function putAttr(view: DataView, at: number, node: Attributes, blockSizeB
   putU32ne(view, at + ATTR.gid, node.gid);
   putU32ne(view, at + ATTR.rdev, encodeDevice(node.rdevMajor, node.rdevMinor));
   putU32ne(view, at + ATTR.blksize, blockSizeBytes);
-  putU32ne(view, at + ATTR.flags, 0);
+  putU32ne(view, at + ATTR.flags, flags);
 }
 
 /** Writes a struct fuse_entry_out whose name and attributes the kernel may keep for `validSec`. */
@@ -59,6 +61,7 @@ export function putEntry(
   node: Attributes,
   blockSizeBytes: number,
   validSec: number,
+  flags: number,
 ): void {
   putU64ne(view, at + ENTRY_OUT.nodeid, nodeId);
   putU64ne(view, at + ENTRY_OUT.generation, node.generation);
@@ -66,7 +69,7 @@ export function putEntry(
   putU64ne(view, at + ENTRY_OUT.attr_valid, validSec);
   putU32ne(view, at + ENTRY_OUT.entry_valid_nsec, 0);
   putU32ne(view, at + ENTRY_OUT.attr_valid_nsec, 0);
-  putAttr(view, at + ENTRY_OUT.attr, node, blockSizeBytes);
+  putAttr(view, at + ENTRY_OUT.attr, node, blockSizeBytes, flags);
 }
 
 /** Writes a struct fuse_statx over zeroed bytes. `attributes` and `attributesMask` are STATX_ATTR_* bits. */

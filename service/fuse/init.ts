@@ -1,5 +1,6 @@
 import { putU16ne, putU32ne } from '../../shared/bytes.ts';
 import { IN_HEADER, INIT_IN, INIT_OUT, InitFlag, MIN_READ_BUFFER_BYTES, ProtocolVersion } from './abi.ts';
+import { INIT_FLAG2_IOMAP, IOMAP_MINOR } from './iomap-profile.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
 
@@ -8,6 +9,8 @@ export interface Connection {
   readonly minor: number;
   /** First flag word: what was offered and accepted. */
   readonly flags: number;
+  /** The kernel reads and writes files by itself, by our mappings. */
+  readonly iomap: boolean;
 }
 
 /** What a connection shall be able to do. */
@@ -19,6 +22,8 @@ export interface ConnectionWishes {
   readonly writebackCache: boolean;
   /** The smallest difference of two times of a file; a nanosecond unless told. */
   readonly timeGranularityNs?: number;
+  /** Let the kernel read and write files by itself, where it can. Only what has asked it whether it can may wish this. */
+  readonly iomap?: 'never' | 'default' | 'require';
 }
 
 /** How an INIT request was taken. The reply is complete in the first two cases. */
@@ -28,7 +33,7 @@ export type InitOutcome =
   | { readonly kind: 'ask-again' }
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** Everything of the first flag word that this server does when the kernel offers it. Of the second word: nothing. */
+/** Everything of the first flag word that this server does when the kernel offers it. Of the second word: iomap. */
 const IMPLEMENTED =
   InitFlag.ASYNC_READ |
   InitFlag.EXPORT_SUPPORT |
@@ -47,6 +52,12 @@ const IMPLEMENTED =
 const IMPLEMENTED_FOR_WRITING =
   InitFlag.BIG_WRITES | InitFlag.DONT_MASK | InitFlag.HANDLE_KILLPRIV_V2 | InitFlag.SETXATTR_EXT;
 
+/**
+ * Instead of that with iomap: the kernel applies umasks and default ACLs and takes away set-user-ID by itself. It gathers
+ * writes in any case; saying so includes the files that have no mappings.
+ */
+const IMPLEMENTED_FOR_IOMAP = InitFlag.BIG_WRITES | InitFlag.WRITEBACK_CACHE;
+
 /** Pages of the largest READ: 1 MiB of 4 KiB pages, the kernel's default limit. */
 const PAGES_MAX = 256;
 const PAGE_BYTES = 4096;
@@ -64,8 +75,10 @@ const READ_AHEAD_BYTES = 2 * 2 ** 20;
 const BACKGROUND_MAX = 64;
 const CONGESTION_THRESHOLD = 48;
 
-function implementedFlags(wishes: ConnectionWishes): number {
+function implementedFlags(wishes: ConnectionWishes, iomap: boolean): number {
   let flags = wishes.posixAcl ? IMPLEMENTED | InitFlag.POSIX_ACL : IMPLEMENTED;
+  // Opens are counted: what was allocated ahead of an append goes with the last.
+  if (iomap) return (flags & ~InitFlag.NO_OPEN_SUPPORT) | IMPLEMENTED_FOR_IOMAP;
   if (wishes.writable) flags |= IMPLEMENTED_FOR_WRITING;
   return wishes.writable && wishes.writebackCache ? flags | InitFlag.WRITEBACK_CACHE : flags;
 }
@@ -82,8 +95,10 @@ export function negotiate(request: Request, reply: Reply, wishes: ConnectionWish
     return refused(`the kernel speaks FUSE ${major}.${minor}, at least 7.${ProtocolVersion.MINOR_MIN} is needed`);
   }
   if (request.bodyBytes < INIT_IN.SIZE) return refused(`INIT with a body of ${request.bodyBytes} bytes`);
-  const flags = request.u32(INIT_IN.flags) & implementedFlags(wishes);
-  const agreedMinor = Math.min(minor, ProtocolVersion.MINOR_MAX);
+  const iomap = offersIomap(request, minor) && (wishes.iomap ?? 'never') !== 'never';
+  if (wishes.iomap === 'require' && !iomap) return refused('iomap is required, and the kernel does not offer it');
+  const flags = request.u32(INIT_IN.flags) & implementedFlags(wishes, iomap);
+  const agreedMinor = iomap ? IOMAP_MINOR : Math.min(minor, ProtocolVersion.MINOR_MAX);
   const at = putVersion(reply, agreedMinor);
   const view = reply.view;
   // The kernel takes the smaller of this and its own, which the mount helper may be raising right now.
@@ -94,7 +109,15 @@ export function negotiate(request: Request, reply: Reply, wishes: ConnectionWish
   putU32ne(view, at + INIT_OUT.max_write, maxWriteBytes(request.bytes.length));
   putU32ne(view, at + INIT_OUT.time_gran, wishes.timeGranularityNs ?? 1);
   putU16ne(view, at + INIT_OUT.max_pages, (flags & InitFlag.MAX_PAGES) === 0 ? 0 : PAGES_MAX);
-  return { kind: 'agreed', connection: { minor: agreedMinor, flags } };
+  if (iomap) putU32ne(view, at + INIT_OUT.flags2, INIT_FLAG2_IOMAP);
+  return { kind: 'agreed', connection: { minor: agreedMinor, flags, iomap } };
+}
+
+/** The bit alone says nothing: released kernels use it for something else. */
+function offersIomap(request: Request, minor: number): boolean {
+  if (minor !== IOMAP_MINOR || request.bodyBytes < INIT_IN.EXT_SIZE) return false;
+  const isExtended = (request.u32(INIT_IN.flags) & InitFlag.INIT_EXT) !== 0;
+  return isExtended && (request.u32(INIT_IN.flags2) & INIT_FLAG2_IOMAP) !== 0;
 }
 
 function refused(reason: string): InitOutcome {

@@ -24,7 +24,9 @@ import {
   STATX_IN,
   WRITE_IN,
 } from './abi.ts';
-import type { Operations } from './operations.ts';
+import { FREEZE_FS_IN, IOMAP_BEGIN_IN, IOMAP_CONFIG_IN, IOMAP_END_IN, IOMAP_IOEND_IN } from './iomap-abi.ts';
+import { IomapOpcode } from './iomap-profile.ts';
+import type { IomapOperations, Operations } from './operations.ts';
 import type { Reply } from './reply.ts';
 import type { Request } from './request.ts';
 
@@ -69,6 +71,16 @@ const unanswered = (name: string, minBodyBytes: number, handle: Handle): OpcodeR
   answered: false,
 });
 
+type IomapHandle = (iomap: IomapOperations, request: Request, reply: Reply) => number;
+
+/** A request of iomap, which nobody but a kernel with iomap knows. */
+const iomap = (name: string, bodyBytes: number, handle: IomapHandle): OpcodeRow =>
+  row(name, bodyBytes, (ops, request, reply) => {
+    if (ops.iomap === null) return Errno.ENOSYS;
+    // Anything else is another version of the interface: better nothing than a guess.
+    return request.bodyBytes === bodyBytes ? handle(ops.iomap, request, reply) : Errno.EIO;
+  });
+
 /** Nothing to do. */
 function succeed(): number {
   return Errno.OK;
@@ -96,8 +108,7 @@ const rows: readonly (readonly [number, OpcodeRow])[] = [
   [Opcode.READ, row('READ', READ_IN.SIZE, (ops, request, reply) => ops.read(request, reply))],
   [Opcode.WRITE, row('WRITE', WRITE_IN.SIZE, (ops, request, reply) => ops.write(request, reply))],
   [Opcode.STATFS, row('STATFS', 0, (ops, request, reply) => ops.statfs(request, reply))],
-  // There are no file handles to release: all get the same.
-  [Opcode.RELEASE, row('RELEASE', 24, succeed)],
+  [Opcode.RELEASE, row('RELEASE', 24, (ops, request, reply) => ops.release(request, reply))],
   [Opcode.FSYNC, row('FSYNC', FSYNC_IN.SIZE, (ops, request, reply) => ops.fsync(request, reply))],
   // The name starts behind a header whose length was negotiated.
   [Opcode.SETXATTR, row('SETXATTR', SETXATTR_IN.SIZE_COMPAT, (ops, request, reply) => ops.setxattr(request, reply))],
@@ -143,14 +154,41 @@ const rows: readonly (readonly [number, OpcodeRow])[] = [
   ],
 ];
 
-/** Rows by opcode; null where we know none. */
+/** For connections with iomap, whose requests have these sizes exactly. */
+const iomapRows: readonly (readonly [number, OpcodeRow])[] = [
+  [IomapOpcode.FREEZE_FS, iomap('FREEZE_FS', FREEZE_FS_IN.SIZE, (ops, request) => ops.freeze(request))],
+  [IomapOpcode.UNFREEZE_FS, iomap('UNFREEZE_FS', 0, (ops) => ops.thaw())],
+  [IomapOpcode.SHUTDOWN_FS, iomap('SHUTDOWN_FS', 8, (ops) => ops.shutdown())],
+  [
+    IomapOpcode.IOMAP_CONFIG,
+    iomap('IOMAP_CONFIG', IOMAP_CONFIG_IN.SIZE, (ops, request, reply) => ops.config(request, reply)),
+  ],
+  [
+    IomapOpcode.IOMAP_IOEND,
+    iomap('IOMAP_IOEND', IOMAP_IOEND_IN.SIZE, (ops, request, reply) => ops.ioend(request, reply)),
+  ],
+  [
+    IomapOpcode.IOMAP_BEGIN,
+    iomap('IOMAP_BEGIN', IOMAP_BEGIN_IN.SIZE, (ops, request, reply) => ops.begin(request, reply)),
+  ],
+  // Nothing has to be done at the end of a mapping's use; the kernel then stops asking.
+  [IomapOpcode.IOMAP_END, iomap('IOMAP_END', IOMAP_END_IN.SIZE, notImplemented)],
+];
+
+const ORDINARY_SLOTS = Math.max(...rows.map(([opcode]) => opcode)) + 1;
+const FIRST_IOMAP_OPCODE = Math.min(...iomapRows.map(([opcode]) => opcode));
+const SLOTS = ORDINARY_SLOTS + iomapRows.length;
+
+/** Rows by slot; null where we know none. Slot 0 is no opcode. */
 export const OPCODES: readonly (OpcodeRow | null)[] = (() => {
-  const table = new Array<OpcodeRow | null>(Math.max(...rows.map(([opcode]) => opcode)) + 1).fill(null);
-  for (const [opcode, entry] of rows) table[opcode] = entry;
+  const table = new Array<OpcodeRow | null>(SLOTS).fill(null);
+  for (const [opcode, entry] of [...rows, ...iomapRows]) table[opcodeSlot(opcode)] = entry;
   return Object.freeze(table);
 })();
 
-/** The row of an opcode from the wire, or null. */
-export function opcodeRow(opcode: number): OpcodeRow | null {
-  return opcode < OPCODES.length ? OPCODES[opcode] : null;
+/** The place of an opcode from the wire in the table; 0 for one that can't be there. */
+export function opcodeSlot(opcode: number): number {
+  if (opcode < ORDINARY_SLOTS) return opcode;
+  const slot = opcode - FIRST_IOMAP_OPCODE + ORDINARY_SLOTS;
+  return slot >= ORDINARY_SLOTS && slot < SLOTS ? slot : 0;
 }

@@ -12,6 +12,19 @@ export const DEFERRED = -1;
 /** One request, read from `request` and answered into `reply`. */
 export type Handler = (request: Request, reply: Reply) => number;
 
+/** What a kernel with iomap asks for in addition. */
+export interface IomapOperations {
+  /** How the file system is to be mapped; before all others. */
+  readonly config: Handler;
+  /** Where a range of a file is, or shall be. */
+  readonly begin: Handler;
+  /** Data has reached the device, or has not. */
+  readonly ioend: Handler;
+  freeze(request: Request): number;
+  thaw(): number;
+  shutdown(): number;
+}
+
 /** The file system behind a session, one handler per request that is not the session's own business. */
 export interface Operations {
   /** Once, after the kernel and we have agreed on how to talk. */
@@ -30,11 +43,15 @@ export interface Operations {
   /** The kernel ends the session; nothing but the end of the connection follows. */
   destroy(request: Request): number;
 
+  /** Null before a connection with iomap is agreed on. */
+  readonly iomap: IomapOperations | null;
+
   readonly lookup: Handler;
   readonly getattr: Handler;
   readonly statx: Handler;
   readonly readlink: Handler;
   readonly open: Handler;
+  readonly release: Handler;
   readonly opendir: Handler;
   readonly read: Handler;
   readonly readdir: Handler;

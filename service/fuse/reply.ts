@@ -13,6 +13,7 @@ import {
   LSEEK_OUT,
   OPEN_OUT,
   OUT_HEADER,
+  ROOT_NODE_ID,
   STATFS_OUT,
   STATX_OUT,
   WRITE_OUT,
@@ -31,6 +32,8 @@ export interface StatfsNumbers {
   readonly nameMax: number;
 }
 
+const noFlags = (): number => 0;
+
 const align8 = (bytes: number): number => (bytes + 7) & ~7;
 
 /**
@@ -43,12 +46,22 @@ export class Reply {
   /** How long the kernel may keep names (also absent ones) and attributes without asking. */
   readonly validSec: number;
   payloadBytes = 0;
+  readonly #rootNodeId: number;
+  readonly #attributeFlags: (node: Attributes) => number;
   #directoryEnd = 0;
 
-  constructor(buffer: Uint8Array, validSec: number) {
+  /** `rootNodeId`: what the kernel calls the root of this mount, which is ROOT_NODE_ID to everybody else here. */
+  constructor(
+    buffer: Uint8Array,
+    validSec: number,
+    rootNodeId: number = ROOT_NODE_ID,
+    attributeFlags: (node: Attributes) => number = noFlags,
+  ) {
     this.bytes = buffer;
     this.view = viewOf(buffer);
     this.validSec = validSec;
+    this.#rootNodeId = rootNodeId;
+    this.#attributeFlags = attributeFlags;
   }
 
   /** Largest payload that the buffer can take. */
@@ -86,7 +99,7 @@ export class Reply {
   }
 
   entry(nodeId: number, node: Attributes, blockSizeBytes: number): void {
-    putEntry(this.view, OUT_HEADER.SIZE, nodeId, node, blockSizeBytes, this.validSec);
+    this.#putEntry(OUT_HEADER.SIZE, nodeId, node, blockSizeBytes);
     this.payloadBytes = ENTRY_OUT.SIZE;
   }
 
@@ -99,7 +112,7 @@ export class Reply {
   attributes(node: Attributes, blockSizeBytes: number): void {
     const at = this.zeroed(ATTR_OUT.attr);
     putU64ne(this.view, at + ATTR_OUT.attr_valid, this.validSec);
-    putAttr(this.view, at + ATTR_OUT.attr, node, blockSizeBytes);
+    putAttr(this.view, at + ATTR_OUT.attr, node, blockSizeBytes, this.#attributeFlags(node));
     this.payloadBytes = ATTR_OUT.SIZE;
   }
 
@@ -148,7 +161,7 @@ export class Reply {
   /** Answer to CREATE and TMPFILE: entry, and what OPEN answers. */
   entryAndOpen(nodeId: number, node: Attributes, blockSizeBytes: number, openFlags: number): void {
     const at = this.zeroed(ENTRY_OUT.SIZE + OPEN_OUT.SIZE);
-    putEntry(this.view, at, nodeId, node, blockSizeBytes, this.validSec);
+    this.#putEntry(at, nodeId, node, blockSizeBytes);
     putU32ne(this.view, at + ENTRY_OUT.SIZE + OPEN_OUT.open_flags, openFlags);
   }
 
@@ -223,9 +236,14 @@ export class Reply {
   ): void {
     const at = OUT_HEADER.SIZE + this.payloadBytes;
     if (node === null) this.bytes.fill(0, at, at + ENTRY_OUT.SIZE);
-    else putEntry(this.view, at, nodeId, node, blockSizeBytes, this.validSec);
+    else this.#putEntry(at, nodeId, node, blockSizeBytes);
     this.#putDirent(at + DIRENTPLUS.dirent, ino, type, name, nameStart, nameEnd, nextHigh, nextLow);
     this.payloadBytes += align8(DIRENTPLUS.name + nameEnd - nameStart);
+  }
+
+  #putEntry(at: number, nodeId: number, node: Attributes, blockSizeBytes: number): void {
+    const shownId = nodeId === ROOT_NODE_ID ? this.#rootNodeId : nodeId;
+    putEntry(this.view, at, shownId, node, blockSizeBytes, this.validSec, this.#attributeFlags(node));
   }
 
   #putDirent(

@@ -1,8 +1,9 @@
 import { Errno, errnoName, SystemError } from '../../shared/errno.ts';
 import { IN_HEADER, Opcode } from './abi.ts';
+import type { Attributes } from './attributes.ts';
 import type { Channel } from './channel.ts';
 import { type ConnectionWishes, negotiate, requestBufferSuffices } from './init.ts';
-import { Names, OPCODES, type OpcodeRow, opcodeRow } from './opcode-table.ts';
+import { Names, OPCODES, type OpcodeRow, opcodeSlot } from './opcode-table.ts';
 import { DEFERRED, type Operations } from './operations.ts';
 import { Reply } from './reply.ts';
 import { Request } from './request.ts';
@@ -18,6 +19,10 @@ export interface SessionSettings extends ConnectionWishes {
   /** A debug line for each request. */
   readonly trace: boolean;
   readonly log: SessionLog;
+  /** The node id that the mount gives its root, unless it is the usual one. */
+  readonly rootNodeId?: number;
+  /** AttributeFlag bits of an inode; none unless told. */
+  readonly attributeFlags?: (node: Attributes) => number;
 }
 
 /** What one opcode has cost so far. */
@@ -52,7 +57,7 @@ export class Session {
   readonly #spareBuffers: number[] = [];
   #request: Request;
   readonly #reply: Reply;
-  /** By opcode; entry 0, which is no opcode, counts the unknown ones. */
+  /** By slot of the opcode table; slot 0 counts the unknown ones. */
   readonly #requestCounts = new Float64Array(OPCODES.length);
   readonly #errorCounts = new Float64Array(OPCODES.length);
   readonly #continueDrain = (): void => {
@@ -78,7 +83,7 @@ export class Session {
     this.#requests = channel.requests.map((bytes, buffer) => new Request(bytes, buffer));
     this.#request = this.#requests[0];
     for (let buffer = 1; buffer < channel.requests.length; buffer++) this.#spareBuffers.push(buffer);
-    this.#reply = new Reply(channel.reply, VALID_SEC);
+    this.#reply = new Reply(channel.reply, VALID_SEC, settings.rootNodeId, settings.attributeFlags);
   }
 
   /**
@@ -102,10 +107,10 @@ export class Session {
   /** Opcodes that were asked for at least once. */
   counts(): OpcodeCount[] {
     const counts: OpcodeCount[] = [];
-    for (let opcode = 0; opcode < OPCODES.length; opcode++) {
-      if (this.#requestCounts[opcode] === 0) continue;
-      const name = OPCODES[opcode]?.name ?? 'unknown';
-      counts.push({ name, requests: this.#requestCounts[opcode], errors: this.#errorCounts[opcode] });
+    for (let slot = 0; slot < OPCODES.length; slot++) {
+      if (this.#requestCounts[slot] === 0) continue;
+      const name = OPCODES[slot]?.name ?? 'unknown';
+      counts.push({ name, requests: this.#requestCounts[slot], errors: this.#errorCounts[slot] });
     }
     return counts;
   }
@@ -155,7 +160,7 @@ export class Session {
     const sound = request.parseHeader(lengthBytes);
     // A message about request 0 is no reply: the kernel would take it for a notification.
     if (request.uniqueLow === 0 && request.uniqueHigh === 0) return this.#dropped('a request without an id');
-    const row = opcodeRow(request.opcode);
+    const row = OPCODES[opcodeSlot(request.opcode)];
     const errno = this.#handle(row, sound);
     this.#count(row, errno);
     if (this.#settings.trace) this.#trace(row, errno);
@@ -201,9 +206,9 @@ export class Session {
   }
 
   #count(row: OpcodeRow | null, errno: number): void {
-    const opcode = row === null ? 0 : this.#request.opcode;
-    this.#requestCounts[opcode]++;
-    if (errno > 0) this.#errorCounts[opcode]++;
+    const slot = row === null ? 0 : opcodeSlot(this.#request.opcode);
+    this.#requestCounts[slot]++;
+    if (errno > 0) this.#errorCounts[slot]++;
   }
 
   #trace(row: OpcodeRow | null, errno: number): void {

@@ -68,6 +68,9 @@ export type WritableEngine = Engine &
     | 'needsCommit'
     | 'abort'
     | 'noteError'
+    | 'files'
+    | 'freeze'
+    | 'thaw'
   >;
 
 /** Moves file data to the device past the page cache. */

@@ -15,7 +15,7 @@ export function lookup(engine: Engine, references: NodeReferences, request: Requ
   if (nameEnd - nameStart > NAME_BYTES_MAX) return Errno.ENAMETOOLONG;
   const parent = inodeOf(engine, request.nodeId);
   if (isDot(bytes, nameStart, nameEnd)) {
-    reply.entry(request.nodeId, parent, engine.blockSize);
+    reply.entry(nodeIdOf(parent.ino), parent, engine.blockSize);
     references.add(request.nodeId);
     return Errno.OK;
   }

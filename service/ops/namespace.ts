@@ -32,7 +32,7 @@ export class Namespace {
       request.nameStart,
       request.nameEnd,
       FileType.REGULAR | (request.u32(CREATE_IN.mode) & ~FileType.MASK),
-      request.u32(CREATE_IN.umask),
+      this.#umask(request.u32(CREATE_IN.umask)),
       0,
       0,
     );
@@ -52,7 +52,7 @@ export class Namespace {
       request.nameStart,
       request.nameEnd,
       request.u32(MKNOD_IN.mode),
-      request.u32(MKNOD_IN.umask),
+      this.#umask(request.u32(MKNOD_IN.umask)),
       deviceMajor(rdev),
       deviceMinor(rdev),
     );
@@ -68,7 +68,7 @@ export class Namespace {
       request.nameStart,
       request.nameEnd,
       request.u32(MKDIR_IN.mode),
-      request.u32(MKDIR_IN.umask),
+      this.#umask(request.u32(MKDIR_IN.umask)),
     );
     return this.#entry(inode, reply);
   }
@@ -85,7 +85,7 @@ export class Namespace {
   tmpfile(request: Request, reply: Reply): number {
     const engine = this.#engine;
     const parent = inodeOf(engine, request.nodeId);
-    const inode = engine.makeTemporary(parent, request.u32(CREATE_IN.mode), request.u32(CREATE_IN.umask));
+    const inode = engine.makeTemporary(parent, request.u32(CREATE_IN.mode), this.#umask(request.u32(CREATE_IN.umask)));
     const nodeId = nodeIdOf(inode.ino);
     this.#lifetimes.add(nodeId);
     this.#lifetimes.unnamed(inode);
@@ -143,6 +143,11 @@ export class Namespace {
     );
     if (victim !== null) this.#lifetimes.unnamed(victim);
     return Errno.OK;
+  }
+
+  /** What a new file's mode loses; nothing when the kernel has applied it. */
+  #umask(umask: number): number {
+    return this.#engine.caller.ownsFiles === true ? 0 : umask;
   }
 
   #entry(inode: Inode, reply: Reply): number {

@@ -36,6 +36,7 @@ export class ReadOnlyOperations extends ReadOperations implements Operations {
     return Errno.OK;
   }
 
+  readonly iomap = null;
   readonly forget = nothingToDo;
   readonly batchForget = nothingToDo;
   readonly fsync = nothingToDo;

@@ -74,6 +74,11 @@ export class ReadOperations {
     return Errno.OK;
   }
 
+  /** There are no file handles. */
+  release(_request: Request, _reply: Reply): number {
+    return Errno.OK;
+  }
+
   /** As `open`; the kernel then caches directory contents by itself. */
   opendir(_request: Request, reply: Reply): number {
     if (this.#opendirsAreFree) return Errno.ENOSYS;

@@ -1,6 +1,8 @@
 import { u64ne } from '../../shared/bytes.ts';
 import { Errno, errnoOf } from '../../shared/errno.ts';
 import { FsError } from '../ext4/errors.ts';
+import type { Inode } from '../ext4/inode.ts';
+import { isCallers, isMappable } from '../ext4/mappable.ts';
 import {
   BATCH_FORGET_IN,
   COPY_FILE_RANGE_IN,
@@ -13,10 +15,11 @@ import {
   SETATTR_IN,
   SetattrValid,
 } from '../fuse/abi.ts';
+import type { Attributes } from '../fuse/attributes.ts';
 import type { Connection } from '../fuse/init.ts';
 import type { KernelCache } from '../fuse/kernel-cache.ts';
 import type { LateReplies } from '../fuse/late-replies.ts';
-import { DEFERRED, type Operations } from '../fuse/operations.ts';
+import { DEFERRED, type IomapOperations, type Operations } from '../fuse/operations.ts';
 import type { Reply } from '../fuse/reply.ts';
 import type { Request } from '../fuse/request.ts';
 import { errnoOfThrown, type FailureLog } from '../fuse/thrown-errno.ts';
@@ -27,6 +30,8 @@ import type { FailureHandler } from './failure.ts';
 import { FileWriter, type FileWriterSettings } from './file-writer.ts';
 import { IoctlCommand } from './ioctl-commands.ts';
 import { changingIoctl, NOT_CHANGING, ROOT_UID, takesFromWriters } from './ioctl-write.ts';
+import type { IomapSettings } from './iomap-config.ts';
+import { MappedFiles } from './iomap-operations.ts';
 import { Namespace } from './namespace.ts';
 import { NodeLifetimes } from './node-lifetimes.ts';
 import { inodeOf } from './nodes.ts';
@@ -50,6 +55,10 @@ export interface WritableSettings
   readonly log: FailureLog;
   /** O_APPEND of open(2), as the kernel passes it on. */
   readonly appendFlag: number;
+  /** For connections with iomap; null when there is none. */
+  readonly iomap: IomapSettings | null;
+  /** Ends all writing and lets go of the device; nothing can be asked for afterwards. Returns 0 or a positive errno. */
+  readonly endAll: () => number;
 }
 
 /** The operations of a file system that changes. */
@@ -67,6 +76,8 @@ export class WritableOperations extends ReadOperations implements Operations {
   readonly #replies: LateReplies;
   readonly #sparseSeek: SparseSeek;
   readonly #protection: WriterProtection;
+  /** Files that the kernel reads and writes by itself; null without iomap. */
+  #mapped: MappedFiles | null = null;
   #kernelGathersWrites = false;
   #xattrsAreExtended = false;
   #isShutDown = false;
@@ -111,6 +122,34 @@ export class WritableOperations extends ReadOperations implements Operations {
     this.#xattrsAreExtended = (connection.flags & InitFlag.SETXATTR_EXT) !== 0;
     this.#kernelGathersWrites = (connection.flags & InitFlag.WRITEBACK_CACHE) !== 0;
     this.#engine.caller.tellsFileTimes = this.#kernelGathersWrites;
+    if (connection.iomap && this.#settings.iomap !== null) this.#handOver(this.#settings.iomap);
+  }
+
+  /** The kernel does by itself whatever it can do with files. */
+  #handOver(settings: IomapSettings): void {
+    const { caller } = this.#engine;
+    caller.ownsFiles = true;
+    caller.tellsFileTimes = true;
+    this.#mapped = new MappedFiles(this.#engine, {
+      ...settings,
+      warn: this.#settings.warn,
+      onFailure: this.#onFailure,
+      shutDown: () => this.#shutDown(),
+    });
+  }
+
+  get iomap(): IomapOperations | null {
+    return this.#mapped;
+  }
+
+  /** AttributeFlag bits. */
+  attributeFlags(node: Attributes): number {
+    return this.#mapped === null ? 0 : MappedFiles.attributeFlags(node);
+  }
+
+  /** The file's data is the kernel's business. */
+  #isMapped(inode: Inode): boolean {
+    return this.#mapped !== null && isMappable(inode);
   }
 
   beginRequest(uid: number, gid: number): void {
@@ -124,6 +163,7 @@ export class WritableOperations extends ReadOperations implements Operations {
 
   /** Frees inodes that the kernel has forgotten. */
   afterRequests(): boolean {
+    if (this.#mapped?.isFrozen === true) return false;
     for (let count = 0; count < EVICTIONS_AT_ONCE && this.#lifetimes.hasEnded; count++) this.#evictOne();
     return this.#lifetimes.hasEnded;
   }
@@ -153,11 +193,14 @@ export class WritableOperations extends ReadOperations implements Operations {
   /** The kernel uses nothing any more: waits for what is under way, and frees what has no name. */
   finish(): void {
     this.#writer.waitForAll();
+    this.#mapped?.finish();
     this.#lifetimes.endAll();
     while (this.#lifetimes.hasEnded) this.#evictOne();
   }
 
   destroy(request: Request): number {
+    // The kernel answers umount(2) when we answer this, and somebody else may open the device then.
+    if (this.#mapped !== null) return this.#settings.endAll();
     this.finish();
     return this.#durability.syncfs(request);
   }
@@ -199,6 +242,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   override read(request: Request, reply: Reply): number {
+    if (this.#mapped?.isInline(request) === true) return this.#mapped.readInline(request, reply);
     const errno = super.read(request, reply);
     if (errno === Errno.OK || errno === DEFERRED) this.#touchAccessTime(request.nodeId);
     return errno;
@@ -225,7 +269,8 @@ export class WritableOperations extends ReadOperations implements Operations {
   /** What was read is good, whether the time can be kept or not. */
   #touchAccessTime(nodeId: number): void {
     try {
-      this.#engine.touchAccessTime(inodeOf(this.#engine, nodeId));
+      const inode = inodeOf(this.#engine, nodeId);
+      if (!isCallers(this.#engine, inode)) this.#engine.touchAccessTime(inode);
     } catch (error) {
       this.#onFailure(`access time of inode ${nodeId}`, error);
     }
@@ -249,15 +294,26 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   create(request: Request, reply: Reply): number {
-    return this.#changedDirectory(this.#namespace.create(request, reply), request, reply);
+    const errno = this.#namespace.create(request, reply);
+    if (errno === Errno.OK) this.#mapped?.openedNew(reply);
+    return this.#changedDirectory(errno, request, reply);
   }
 
   override open(request: Request, reply: Reply): number {
-    return openFile(this.#engine, this.#settings.appendFlag, request, reply);
+    const errno = openFile(this.#engine, this.#settings.appendFlag, request, reply);
+    if (errno === Errno.OK) this.#mapped?.opened(request);
+    return errno;
+  }
+
+  /** There are no file handles to release; with iomap, opens are counted. */
+  override release(request: Request): number {
+    return this.#mapped === null ? Errno.OK : this.#mapped.release(request);
   }
 
   tmpfile(request: Request, reply: Reply): number {
-    return this.#namespace.tmpfile(request, reply);
+    const errno = this.#namespace.tmpfile(request, reply);
+    if (errno === Errno.OK) this.#mapped?.openedNew(reply);
+    return errno;
   }
 
   link(request: Request, reply: Reply): number {
@@ -281,6 +337,8 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   write(request: Request, reply: Reply): number {
+    // No file of the kernel's is ever shown as one that is written like this.
+    if (this.#isMapped(inodeOf(this.#engine, request.nodeId))) return Errno.EIO;
     return this.#changedInode(this.#writer.write(request, reply), request, reply);
   }
 
@@ -290,24 +348,33 @@ export class WritableOperations extends ReadOperations implements Operations {
     const length = request.u64(FALLOCATE_IN.length);
     if (offset + length > Number.MAX_SAFE_INTEGER) return Errno.EFBIG;
     this.#waitForData(request.nodeId);
+    this.#engine.files.keepSurplus(inode);
     try {
       this.#engine.fallocate(inode, request.u32(FALLOCATE_IN.mode), offset, length);
     } catch (error) {
       // Only what is refused at the first look leaves set-user-ID alone.
-      if (LATE_REFUSALS.has(errnoOf(error))) this.#writer.changedBy(inode, request.uid);
+      if (LATE_REFUSALS.has(errnoOf(error))) this.#changedBy(inode, request.uid);
       throw error;
     }
-    this.#writer.changedBy(inode, request.uid);
+    this.#changedBy(inode, request.uid);
     return this.#changedInode(Errno.OK, request, reply);
   }
 
+  /** The kernel takes set-user-ID from its files by itself. */
+  #changedBy(inode: Inode, uid: number): void {
+    if (!this.#isMapped(inode)) this.#writer.changedBy(inode, uid);
+  }
+
+  /** What the kernel may have in its page cache it copies by itself when it is told that nobody else does. */
   copyFileRange(request: Request, reply: Reply): number {
+    if (this.#mapped !== null) return Errno.ENOSYS;
     const errno = this.#copy.run(this.#engine, this.#writer, request);
     if (errno === Errno.OK) reply.written(this.#copy.copiedBytes);
     return this.#copied(errno, request, reply);
   }
 
   copyFileRange64(request: Request, reply: Reply): number {
+    if (this.#mapped !== null) return Errno.ENOSYS;
     const errno = this.#copy.run(this.#engine, this.#writer, request);
     if (errno === Errno.OK) reply.copied(this.#copy.copiedBytes);
     return this.#copied(errno, request, reply);
@@ -323,7 +390,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   override ioctl(request: Request, reply: Reply): number {
-    if (this.#kernelGathersWrites && takesFromWriters(this.#engine, request)) {
+    if (this.#kernelGathersWrites && this.#mapped === null && takesFromWriters(this.#engine, request)) {
       return this.#protection.begin(request, reply);
     }
     const errno = changingIoctl(this.#engine, request);
@@ -334,7 +401,9 @@ export class WritableOperations extends ReadOperations implements Operations {
         if (request.uid !== ROOT_UID) return Errno.EPERM;
         return TrimRequest.start(this.#engine, this.#replies, this.#trim, request, reply);
       case IoctlCommand.SHUTDOWN:
-        return request.uid === ROOT_UID ? this.#shutDown(reply) : Errno.EPERM;
+        if (request.uid !== ROOT_UID) return Errno.EPERM;
+        reply.ioctl(0);
+        return this.#shutDown();
       default:
         return super.ioctl(request, reply);
     }
@@ -344,12 +413,11 @@ export class WritableOperations extends ReadOperations implements Operations {
    * Everything fails from now on. The command's number says that it has no argument to read, so that how to shut down
    * stays unknown: what has changed is written before.
    */
-  #shutDown(reply: Reply): number {
+  #shutDown(): number {
     this.#writer.waitForAll();
     const errno = this.#engine.commitNow();
     this.#isShutDown = true;
     this.#engine.abort(Errno.ESHUTDOWN, 'shut down as asked');
-    reply.ioctl(0);
     return errno;
   }
 

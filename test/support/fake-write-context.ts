@@ -44,6 +44,7 @@ export class FakeWriteContext extends FakeExt4Context implements WriteContext {
   readonly superblockAt = 0;
   readonly device = new MemoryBlockDevice(new Uint8Array(0));
   readonly posixAcl = false;
+  readonly alignedBuffer = (bytes: number): Uint8Array => new Uint8Array(bytes);
   readonly inodes: InodeStore;
   readonly blocks: BlockAllocator;
   readonly inodeAllocator: InodeAllocator = { allocate: unused, free: unused };

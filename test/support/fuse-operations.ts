@@ -1,5 +1,5 @@
 import type { Connection } from '../../service/fuse/init.ts';
-import type { Handler, Operations } from '../../service/fuse/operations.ts';
+import type { Handler, IomapOperations, Operations } from '../../service/fuse/operations.ts';
 import type { SessionLog } from '../../service/fuse/session.ts';
 import { Errno } from '../../shared/errno.ts';
 
@@ -66,11 +66,14 @@ export class ScriptedOperations implements Operations {
     };
   }
 
+  iomap: IomapOperations | null = null;
+
   readonly lookup = this.#called('lookup');
   readonly getattr = this.#called('getattr');
   readonly statx = this.#called('statx');
   readonly readlink = this.#called('readlink');
   readonly open = this.#called('open');
+  readonly release = this.#called('release');
   readonly opendir = this.#called('opendir');
   readonly read = this.#called('read');
   readonly readdir = this.#called('readdir');

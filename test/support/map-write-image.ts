@@ -103,6 +103,7 @@ export class MapWriteImage extends MapImage implements WriteContext {
   readonly superblockAt = 0;
   now = { sec: 1_700_000_000, nsec: 5 };
   readonly caller = { uid: 0, gid: 0 };
+  readonly alignedBuffer = (bytes: number): Uint8Array => new Uint8Array(bytes);
   readonly posixAcl = true;
   /** Called with the device as it would be after each handle, when set. */
   onHandle: (() => void) | null = null;

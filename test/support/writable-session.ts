@@ -104,6 +104,8 @@ export class WritableSession {
         appendFlag: APPEND_FLAG,
         giveBack: (buffer) => giveBack(buffer),
         flushDevice: (done) => this.flushes.push(done),
+        iomap: null,
+        endAll: () => Errno.OK,
         discard: (_offset, _length, done) => done(Errno.OK),
       },
     );

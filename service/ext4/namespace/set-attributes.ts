@@ -3,6 +3,7 @@ import type { Inode } from '../inode.ts';
 import { fractionOf } from '../inode-encode.ts';
 import { atomically } from '../journal/atomically.ts';
 import { FileType } from '../layout/inode.ts';
+import { isCallers } from '../mappable.ts';
 import { truncate } from '../truncate.ts';
 import type { WriteContext } from '../write-context.ts';
 import { requireChangeable, requireMutable } from './protection.ts';
@@ -61,7 +62,9 @@ export function withoutPrivileges(mode: number): number {
 /** The size first: that may fail for lack of space, and then nothing has changed. */
 export function setAttributes(ctx: WriteContext, inode: Inode, change: AttributeChange): void {
   const resizes = change.sizeBytes !== UNCHANGED;
-  if (resizes || change.mode !== UNCHANGED || change.uid !== UNCHANGED || change.gid !== UNCHANGED) {
+  if (isCallers(ctx, inode)) {
+    // They have looked at the flags already, and may bring times of what was done before a flag was set.
+  } else if (resizes || change.mode !== UNCHANGED || change.uid !== UNCHANGED || change.gid !== UNCHANGED) {
     requireChangeable(inode);
   } else if (!change.bringsKeptTimes) {
     requireMutable(inode);
