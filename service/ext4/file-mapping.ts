@@ -49,9 +49,9 @@ export class FileMapping {
   }
 
   /**
-   * Where data for the bytes [offset, offset + length) goes: tells in `out` about the blocks from the one of `offset` on,
-   * after it has allocated some in a hole, perhaps fewer than for the whole length. Those are unwritten, or full of zeros
-   * in files with block pointers. An inline file gets a block.
+   * Where data for the bytes [offset, offset + length) goes: tells in `out` about the blocks from the one of `offset`
+   * on, after it has allocated some in a hole, perhaps fewer than for the whole length. Those are unwritten, or full of
+   * zeros in files with block pointers. An inline file gets a block.
    */
   provide(inode: Inode, offset: number, length: number, allocatesAhead: boolean, out: Mapping): void {
     const ctx = this.#ctx;

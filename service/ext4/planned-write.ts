@@ -106,8 +106,8 @@ export function finishWrite(ctx: WriteContext, inode: Inode, offset: number, len
 }
 
 /**
- * Within the open handle: makes data that is on the device part of the file, from file block `from` on up to byte `end`,
- * as much as the handle should. Returns the block that it reached. `grows`: the file becomes so long at least.
+ * Within the open handle: makes data that is on the device part of the file, from file block `from` on up to byte
+ * `end`, as much as the handle should. Returns the block that it reached. `grows`: the file becomes so long at least.
  */
 export function finishSome(ctx: WriteContext, inode: Inode, from: number, end: number, grows: boolean): number {
   const reached = convertSome(ctx, inode, from, Math.ceil(end / ctx.blockSize), false);

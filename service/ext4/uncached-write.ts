@@ -9,8 +9,8 @@ const ZEROS_BYTES = 256 * 1024;
 let zeros: Uint8Array = new Uint8Array(0);
 
 /**
- * Writes file data so that nothing of it stays in the device's page cache, where it could be written once more over what
- * somebody else writes past the cache later. Returns when it is there. `bytes` are from `ctx.alignedBuffer`.
+ * Writes file data so that nothing of it stays in the device's page cache, where it could be written once more over
+ * what somebody else writes past the cache later. Returns when it is there. `bytes` are from `ctx.alignedBuffer`.
  */
 export function writeUncached(ctx: WriteContext, deviceOffset: number, bytes: Uint8Array): void {
   const isAligned = deviceOffset % PAGE_BYTES === 0 && bytes.length % PAGE_BYTES === 0;

@@ -22,7 +22,7 @@ export interface ConnectionWishes {
   readonly writebackCache: boolean;
   /** The smallest difference of two times of a file; a nanosecond unless told. */
   readonly timeGranularityNs?: number;
-  /** Let the kernel read and write files by itself, where it can. Only what has asked it whether it can may wish this. */
+  /** Let the kernel read and write files by itself. Only who has asked it whether it can may wish this. */
   readonly iomap?: 'never' | 'default' | 'require';
 }
 
@@ -53,8 +53,8 @@ const IMPLEMENTED_FOR_WRITING =
   InitFlag.BIG_WRITES | InitFlag.DONT_MASK | InitFlag.HANDLE_KILLPRIV_V2 | InitFlag.SETXATTR_EXT;
 
 /**
- * Instead of that with iomap: the kernel applies umasks and default ACLs and takes away set-user-ID by itself. It gathers
- * writes in any case; saying so includes the files that have no mappings.
+ * Instead of that with iomap: the kernel applies umasks and default ACLs and takes away set-user-ID by itself. It
+ * gathers writes in any case; saying so includes the files that have no mappings.
  */
 const IMPLEMENTED_FOR_IOMAP = InitFlag.BIG_WRITES | InitFlag.WRITEBACK_CACHE;
 

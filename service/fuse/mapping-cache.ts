@@ -23,9 +23,9 @@ class Notification {
 const BODY = OUT_HEADER.SIZE;
 
 /**
- * The mappings that the kernel remembers for each inode. It looks at them again when it has got the locks that it needs,
- * which it does not do with those in a plain answer; so nearly all go through here. The kernel may refuse any of them,
- * and takes them in without asking us anything, so that this works from within a request for the same inode.
+ * The mappings that the kernel remembers for each inode. It looks at them again when it has got the locks that it
+ * needs, which it does not do with those in a plain answer; so nearly all go through here. The kernel may refuse any of
+ * them, and takes them in without asking us anything, so that this works from within a request for the same inode.
  */
 export class MappingCache {
   readonly #kernel: KernelDevice;

@@ -138,7 +138,7 @@ export class MappingAnswers {
     if (this.#engine.needsCommit(inode, true)) record.flags = RecordFlag.DIRTY;
   }
 
-  /** One block is inline. What lies behind is nowhere, and what is to be zeroed of it is none of the kernel's business. */
+  /** One block is inline. What lies behind is nowhere, and what is to be zeroed of it is zeroed by whoever resizes. */
   #fillInline(inode: Inode, flags: number, pos: number, count: number): void {
     const { blockSize } = this.#engine;
     const record = this.#record;

@@ -192,7 +192,7 @@ export class MappedFiles implements IomapOperations {
     }
   }
 
-  /** The kernel tells the program; blocks that were allocated for the data stay unwritten, and are given back in time. */
+  /** The kernel tells the program. Blocks that were allocated for the data stay unwritten. */
   #noteFailure(inode: Inode, pos: number, error: number): void {
     this.#settings.warn(`inode ${inode.ino}: the kernel could not write at ${pos}: ${errnoName(Math.abs(error))}`);
   }

@@ -287,7 +287,15 @@ describe('the offset tables of the FUSE structures', () => {
   });
 
   it('INIT has grown from 16 to 64 bytes', () => {
-    expect(abi.INIT_IN).toEqual({ major: 0, minor: 4, max_readahead: 8, flags: 12, SIZE: 16 });
+    expect(abi.INIT_IN).toEqual({
+      major: 0,
+      minor: 4,
+      max_readahead: 8,
+      flags: 12,
+      SIZE: 16,
+      flags2: 16,
+      EXT_SIZE: 64,
+    });
   });
 
   it('SETXATTR has grown from 8 to 16 bytes', () => {

@@ -58,7 +58,7 @@ describe('INIT', () => {
     const reply = client.call(Opcode.INIT, 0, initBody(45, InitFlag.ASYNC_READ | (2 ** 12)));
     expect(words(reply.payload)[3]).toBe('00000001');
     expect(words(reply.payload)[7]).toBe('00000000');
-    expect(operations.connection).toEqual({ minor: 45, flags: InitFlag.ASYNC_READ });
+    expect(operations.connection).toEqual({ minor: 45, flags: InitFlag.ASYNC_READ, iomap: false });
   });
 
   it('asks for POSIX ACLs only when told to', () => {
