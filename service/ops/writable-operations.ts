@@ -1,14 +1,11 @@
-import { u64ne } from '../../shared/bytes.ts';
 import { Errno, errnoOf } from '../../shared/errno.ts';
 import { FsError } from '../ext4/errors.ts';
 import type { Inode } from '../ext4/inode.ts';
 import { isCallers, isMappable } from '../ext4/mappable.ts';
 import {
-  BATCH_FORGET_IN,
   COPY_FILE_RANGE_IN,
   FALLOCATE_IN,
   FORGET_IN,
-  FORGET_ONE,
   InitFlag,
   IOCTL_IN,
   RENAME_IN,
@@ -28,6 +25,7 @@ import { Durability, type DurabilitySettings } from './durability.ts';
 import type { DataReader, DataWriter, WritableEngine } from './engine.ts';
 import type { FailureHandler } from './failure.ts';
 import { FileWriter, type FileWriterSettings } from './file-writer.ts';
+import { forgetBatch } from './forget-batch.ts';
 import { IoctlCommand } from './ioctl-commands.ts';
 import { changingIoctl, NOT_CHANGING, ROOT_UID, takesFromWriters } from './ioctl-write.ts';
 import type { IomapSettings } from './iomap-config.ts';
@@ -232,12 +230,7 @@ export class WritableOperations extends ReadOperations implements Operations {
   }
 
   batchForget(request: Request): number {
-    const { view, bodyEnd } = request;
-    let at = request.bodyStart + BATCH_FORGET_IN.SIZE;
-    const end = Math.min(bodyEnd, at + request.u32(BATCH_FORGET_IN.count) * FORGET_ONE.SIZE);
-    for (; at + FORGET_ONE.SIZE <= end; at += FORGET_ONE.SIZE) {
-      this.#lifetimes.forget(u64ne(view, at + FORGET_ONE.nodeid), u64ne(view, at + FORGET_ONE.nlookup));
-    }
+    forgetBatch(this.#lifetimes, request);
     return Errno.OK;
   }
 
@@ -365,19 +358,22 @@ export class WritableOperations extends ReadOperations implements Operations {
     if (!this.#isMapped(inode)) this.#writer.changedBy(inode, uid);
   }
 
-  /** What the kernel may have in its page cache it copies by itself when it is told that nobody else does. */
   copyFileRange(request: Request, reply: Reply): number {
-    if (this.#mapped !== null) return Errno.ENOSYS;
-    const errno = this.#copy.run(this.#engine, this.#writer, request);
-    if (errno === Errno.OK) reply.written(this.#copy.copiedBytes);
-    return this.#copied(errno, request, reply);
+    return this.#copyRange(request, reply, (bytes) => reply.written(bytes));
   }
 
   copyFileRange64(request: Request, reply: Reply): number {
+    return this.#copyRange(request, reply, (bytes) => reply.copied(bytes));
+  }
+
+  #copyRange(request: Request, reply: Reply, answer: (copiedBytes: number) => void): number {
+    // The kernel copies by itself then, and only that keeps its page cache in step.
     if (this.#mapped !== null) return Errno.ENOSYS;
     const errno = this.#copy.run(this.#engine, this.#writer, request);
-    if (errno === Errno.OK) reply.copied(this.#copy.copiedBytes);
-    return this.#copied(errno, request, reply);
+    if (errno !== Errno.OK) return errno;
+    answer(this.#copy.copiedBytes);
+    const to = inodeOf(this.#engine, request.u64(COPY_FILE_RANGE_IN.nodeid_out));
+    return this.#durability.changedInode(to, request, reply);
   }
 
   setxattr(request: Request, reply: Reply): number {
@@ -449,12 +445,6 @@ export class WritableOperations extends ReadOperations implements Operations {
     // Both kinds of request have the new parent first.
     const to = inodeOf(this.#engine, request.u64(RENAME_IN.newdir));
     return this.#durability.changedDirectories(from, to, request, reply);
-  }
-
-  #copied(errno: number, request: Request, reply: Reply): number {
-    if (errno !== Errno.OK) return errno;
-    const to = inodeOf(this.#engine, request.u64(COPY_FILE_RANGE_IN.nodeid_out));
-    return this.#durability.changedInode(to, request, reply);
   }
 
   #changedInode(errno: number, request: Request, reply: Reply): number {
