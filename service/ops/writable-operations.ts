@@ -236,37 +236,31 @@ export class WritableOperations extends ReadOperations implements Operations {
 
   override read(request: Request, reply: Reply): number {
     if (this.#mapped?.isInline(request) === true) return this.#mapped.readInline(request, reply);
-    const errno = super.read(request, reply);
-    if (errno === Errno.OK || errno === DEFERRED) this.#touchAccessTime(request.nodeId);
-    return errno;
+    return this.#accessed(super.read(request, reply), request);
   }
 
   override readlink(request: Request, reply: Reply): number {
-    const errno = super.readlink(request, reply);
-    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
-    return errno;
+    return this.#accessed(super.readlink(request, reply), request);
   }
 
   override readdir(request: Request, reply: Reply): number {
-    const errno = super.readdir(request, reply);
-    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
-    return errno;
+    return this.#accessed(super.readdir(request, reply), request);
   }
 
   override readdirplus(request: Request, reply: Reply): number {
-    const errno = super.readdirplus(request, reply);
-    if (errno === Errno.OK) this.#touchAccessTime(request.nodeId);
-    return errno;
+    return this.#accessed(super.readdirplus(request, reply), request);
   }
 
   /** What was read is good, whether the time can be kept or not. */
-  #touchAccessTime(nodeId: number): void {
+  #accessed(errno: number, { nodeId }: Request): number {
+    if (errno !== Errno.OK && errno !== DEFERRED) return errno;
     try {
       const inode = inodeOf(this.#engine, nodeId);
       if (!isCallers(this.#engine, inode)) this.#engine.touchAccessTime(inode);
     } catch (error) {
       this.#onFailure(`access time of inode ${nodeId}`, error);
     }
+    return errno;
   }
 
   setattr(request: Request, reply: Reply): number {
