@@ -147,6 +147,7 @@ export interface Addon {
   ): number;
 
   // heap.cc
+  shareArena(): boolean;
   trimHeap(): boolean;
 
   // mount_control.cc

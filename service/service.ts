@@ -16,6 +16,7 @@ import type { Session } from './fuse/session.ts';
 import { HelperRefusal, openServiceSession, type ServiceSession } from './handshake.ts';
 import { isIomapOffered, requireNoIomap } from './iomap-choice.ts';
 import { MemoryPressure, type Shrinkable } from './memory-pressure.ts';
+import { tuneProcess } from './node-tuning.ts';
 import { type Options, parseCommandLine } from './options.ts';
 import { openReadOnly } from './read-only-mount.ts';
 import type { ServedFilesystem } from './served-filesystem.ts';
@@ -43,6 +44,7 @@ interface PreparedMount extends ServedFilesystem {
  */
 export async function runService(socket: number, ownWords: readonly string[]): Promise<number> {
   const peerUids = [ROOT_UID, process.getuid?.() ?? ROOT_UID];
+  tuneProcess();
   containProcess();
   const session = openServiceSession(socket, peerUids);
   let mount: PreparedMount | null = null;

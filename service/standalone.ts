@@ -11,6 +11,7 @@ import { trySetIoFlusher } from '../native/hardening.ts';
 import { socketPair } from '../native/seqpacket.ts';
 import { joinMountOptions, splitMountOptions } from '../shared/mount-options.ts';
 import { fromByteString, toByteString } from '../shared/service-protocol/byte-string.ts';
+import { NODE_WORDS } from './node-tuning.ts';
 import { type Options, parseCommandLine, subtypeOfProgram } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -112,7 +113,8 @@ async function startService(
   const output = logFd >= 0 ? logFd : 'pipe';
   keepDescriptors();
   try {
-    const words = [...lockHolder(options), ...confinement(), 'sh', '-c', ACTIVATE, 'sh', process.execPath, programPath];
+    const program = [process.execPath, ...NODE_WORDS, programPath];
+    const words = [...lockHolder(options), ...confinement(), 'sh', '-c', ACTIVATE, 'sh', ...program];
     const child = spawn(words[0], words.slice(1), {
       stdio: ['ignore', output, output, socket],
       // Nothing of the caller's: the service needs none of it and must not learn secrets from it.
