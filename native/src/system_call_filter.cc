@@ -37,7 +37,8 @@ constexpr int kAllowed[] = {
     // Devices, the kernel's requests, log, and the sockets that were handed over.
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2,
     SYS_pwritev2, SYS_lseek, SYS_close, SYS_fstat, SYS_fsync, SYS_fdatasync, SYS_fallocate, SYS_fadvise64,
-    SYS_readahead, SYS_sendmsg, SYS_sendto, SYS_recvmsg, SYS_recvfrom, SYS_shutdown, SYS_getsockname, SYS_getsockopt,
+    SYS_readahead, SYS_sync_file_range, SYS_sendmsg, SYS_sendto, SYS_recvmsg, SYS_recvfrom, SYS_shutdown,
+    SYS_getsockname, SYS_getsockopt,
     SYS_dup, SYS_dup3,
     // With a name instead of a descriptor they tell about a file, but give nothing of its content.
     SYS_newfstatat, SYS_statx,
