@@ -27,6 +27,14 @@ export interface ExerciserSettings {
   readonly hasExtents: boolean;
 }
 
+/** Is told what happens to files. */
+export interface Observer {
+  before(): void;
+  /** `file` may be without an inode: it has no name any more. */
+  after(file: ModelFile): void;
+  synced(file: ModelFile): void;
+}
+
 type Operation = readonly [weight: number, name: string, run: (file: ModelFile) => void];
 
 export class Exerciser {
@@ -43,6 +51,7 @@ export class Exerciser {
   operations = 0;
   /** Operations that the server has refused for lack of space. */
   refusals = 0;
+  observer: Observer | null = null;
 
   constructor(machine: Machine, settings: ExerciserSettings) {
     this.machine = machine;
@@ -73,8 +82,9 @@ export class Exerciser {
       this.operations++;
       const file = this.#files[this.random.below(this.#files.length)];
       this.#note(`${this.operations}: ${name} ${file.name}`);
-      if (!this.#ready(file)) return;
-      run(file);
+      this.observer?.before();
+      if (this.#ready(file)) run(file);
+      this.observer?.after(file);
       return;
     }
   }
@@ -324,6 +334,7 @@ export class Exerciser {
     const errno = this.#do(this.kernel.fsync(this.#inode(file), this.random.oneIn(2)));
     if (errno !== 0) throw new Violation('D-1', `fsync fails with ${errnoName(errno)}`);
     this.kernel.checkAttributes(this.#inode(file));
+    this.observer?.synced(file);
   }
 
   /** Nothing that is not zero may lie in a hole. */
@@ -360,6 +371,8 @@ export class Exerciser {
     const errno = this.kernel.unlink(this.kernel.rootNodeId, file.name, inode);
     if (errno !== 0) throw new Violation('P-1', `UNLINK fails with ${errnoName(errno)}`);
     this.#write(file, this.#position(file.size), this.#length(), 'write to a file without a name');
+    // Until the name is gone for good, it shows this.
+    this.observer?.after(file);
     this.#read(file, 0, this.#length(), 'read');
     this.#close(file);
     this.kernel.forget(inode);

@@ -43,6 +43,8 @@ export class Ledger {
   commits = 1;
   /** Releases are followed only where commits can be seen. */
   followsReleases = false;
+  /** Called before blocks change owners: what has been written by then is judged by the owners before. */
+  catchUp: () => void = () => {};
 
   constructor(deviceBytes: number, blockBytes: number) {
     this.#blockBytes = blockBytes;
@@ -78,6 +80,7 @@ export class Ledger {
   release(nodeId: number, from: number, to: number): void {
     const file = this.#files.get(nodeId);
     if (file === undefined) return;
+    this.catchUp();
     const end = Math.min(file.count, Math.floor(to / this.#blockBytes));
     for (let block = Math.ceil(from / this.#blockBytes); block < end; block++) {
       if (file.state[block] !== State.UNKNOWN) {
@@ -188,6 +191,7 @@ export class Ledger {
   }
 
   #take(mine: number, block: number, device: number, nodeId: number): void {
+    if (this.#owners[device] !== mine) this.catchUp();
     const owner = this.#owners[device];
     if (owner !== NOBODY && owner !== mine) {
       const other = Math.floor(owner / FILE_BLOCKS);
