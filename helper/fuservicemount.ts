@@ -39,10 +39,11 @@ function mountThroughService(program: string, line: CommandLine): number {
     report.error('must not be installed setuid');
     return Exit.FAILURE;
   }
-  const broker = process.getuid?.() === 0 ? null : BrokerConnection.open();
   const subtype = subtypeOf(line.type);
+  let broker: BrokerConnection | null;
   let socket: number | null;
   try {
+    broker = process.getuid?.() === 0 ? null : BrokerConnection.open();
     socket = broker === null ? connectToService(subtype) : broker.connectToService(subtype);
   } catch (error) {
     report.error(failureText(error, subtype));
