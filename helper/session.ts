@@ -375,7 +375,8 @@ export class Session {
   }
 
   #noteRefusal(text: string, isQuiet: boolean): void {
-    this.#refusal = text;
+    // What the service can live with is not why it ends.
+    if (!isQuiet) this.#refusal = text;
     this.#refusals += 1;
     if (isQuiet || this.#refusals > REFUSALS_SHOWN_MAX) this.#setup.report.detail(text);
     else this.#setup.report.error(text);

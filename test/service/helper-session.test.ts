@@ -22,6 +22,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseFuseConf } from '../../helper/fuse-conf.ts';
 import { type Mounter, mountWithOldCall, RootMounter } from '../../helper/mounter.ts';
 import { UnmountFlag, unmount } from '../../native/mount-api.ts';
+import { Errno } from '../../shared/errno.ts';
 import { failureOption } from '../../shared/service-protocol/failure-text.ts';
 import { compiledTool } from '../support/compiled-tool.ts';
 import {
@@ -159,6 +160,19 @@ describe('open', () => {
     expect(readSync(received[3].fd, Buffer.alloc(7))).toBe(7);
     expect(() => writeFileSync(received[3].fd, 'x')).toThrow(/EBADF/);
     expect(flagsOf(received[4].fd) & (O_RDWR | O_NONBLOCK)).toBe(O_RDWR);
+  });
+
+  it('passes on what tells of memory pressure, named or not, and for writing even where the source is not', () => {
+    const pressure = open('/proc/pressure/memory', { flags: O_RDWR | O_NONBLOCK });
+    const { answers, received } = talk([pressure], { words: [image, mount, '-o', 'ro'] });
+    expect(answers).toEqual(['FILE 0 /proc/pressure/memory']);
+    expect(flagsOf(received[3].fd) & (O_RDWR | O_NONBLOCK)).toBe(O_RDWR | O_NONBLOCK);
+  });
+
+  it('passes on nothing that only looks like it', () => {
+    const paths = ['/proc/pressure/../uptime', '/sys/fs/cgroup/../../../proc/fuse4fs@x.service/memory.pressure'];
+    const { answers } = talk(paths.map((path) => open(path)));
+    expect(answers).toEqual(paths.map((path) => `FILE ${Errno.EPERM} ${path}`));
   });
 
   it('keeps O_NONBLOCK only where it was asked for', () => {
