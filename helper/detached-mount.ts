@@ -8,11 +8,13 @@ import {
   setContextString,
 } from '../native/mount-api.ts';
 import { Errno, errnoOf } from '../shared/errno.ts';
-import { MS_FLAGS } from '../shared/service-protocol/ms-flags.ts';
+import { MS_FLAGS, TIME_FLAGS } from '../shared/service-protocol/ms-flags.ts';
 import type { KernelOption } from './kernel-options.ts';
 import type { MountPoint } from './mount-point.ts';
 import type { MountRequest } from './mount-request.ts';
 import type { Report } from './report.ts';
+
+const ALL_FLAGS = [...MS_FLAGS, ...TIME_FLAGS];
 
 /** Whose mount it is: without allow_other, nobody else may look into it. */
 export interface MountOwner {
@@ -67,7 +69,7 @@ function configureSubtype(context: number, subtype: string): boolean {
 
 function configure(context: number, fuseFd: number, request: MountRequest, owner: MountOwner): void {
   setContextString(context, 'source', request.source);
-  for (const flag of MS_FLAGS)
+  for (const flag of ALL_FLAGS)
     if ((request.msFlags & flag.ms) !== 0 && flag.fsconfigFlag !== null) setContextFlag(context, flag.fsconfigFlag);
   for (const option of [...request.options, ...ownOptions(fuseFd, request.target, owner)])
     if (option.value === null) setContextFlag(context, option.key);
@@ -85,5 +87,5 @@ export function ownOptions(fuseFd: number, target: MountPoint, owner: MountOwner
 }
 
 function mountAttributes(msFlags: number): number {
-  return MS_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
+  return ALL_FLAGS.reduce((bits, flag) => ((msFlags & flag.ms) === 0 ? bits : bits | flag.mountAttribute), 0);
 }

@@ -51,6 +51,7 @@ export class MountSettings {
   barrier: boolean | null = null;
   discard: boolean | null = null;
   strictAccessTimes = false;
+  lazyTimes = false;
   groupOfParent: boolean | null = null;
   reservedUid: number | null = null;
   reservedGid: number | null = null;
@@ -191,6 +192,12 @@ const WORDS = new Map<string, (settings: MountSettings) => void>(
     relatime: (settings) => {
       settings.strictAccessTimes = false;
     },
+    lazytime: (settings) => {
+      settings.lazyTimes = true;
+    },
+    nolazytime: (settings) => {
+      settings.lazyTimes = false;
+    },
     grpid: (settings) => {
       settings.groupOfParent = true;
     },
@@ -318,7 +325,7 @@ const SILENT_WORDS = new Set<string>([
     '_netdev',
     'remount',
   ],
-  ...['norelatime', 'lazytime', 'nolazytime', 'silent', 'loud'],
+  ...['norelatime', 'silent', 'loud'],
   ...['user_xattr', 'nouser_xattr', 'noblock_validity', 'nodelalloc', 'direct', 'directio'],
 ]);
 

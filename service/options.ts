@@ -41,6 +41,8 @@ export interface Options {
   readonly barrier: boolean | null;
   readonly discard: boolean | null;
   readonly strictAccessTimes: boolean;
+  /** The kernel brings times that it keeps late; without iomap it has none that matter. */
+  readonly lazyTimes: boolean;
   /** New files belong to the group of their directory. */
   readonly groupOfParent: boolean | null;
   /** Who may use the reserved blocks; null: as the superblock says. */
@@ -128,6 +130,7 @@ function optionsOf(
     barrier: settings.barrier,
     discard: settings.discard,
     strictAccessTimes: settings.strictAccessTimes,
+    lazyTimes: settings.lazyTimes,
     groupOfParent: settings.groupOfParent,
     reservedUid: settings.reservedUid,
     reservedGid: settings.reservedGid,
@@ -219,6 +222,7 @@ Mount options:
                              let the kernel gather writes
   relatime, strictatime, nostrictatime
                              when reading changes the time of the last access
+  lazytime, nolazytime       with iomap: times alone are written late
   grpid, bsdgroups, nogrpid, sysvgroups
                              group of new files: the directory's, or the creator's
   resuid=N, resgid=N         who may use the reserved blocks

@@ -55,7 +55,7 @@ export async function runService(socket: number, ownWords: readonly string[]): P
       mountPoint: mount.options.mountPoint,
       options: kernelOptionsOf(mount),
       mtab: mount.options.mtabOptions,
-      msFlags: mount.isWritable ? mount.options.msFlags : mount.options.msFlags | MsBit.RDONLY,
+      msFlags: msFlagsOf(mount),
     });
   } catch (error) {
     // What was opened for a mount that does not come about is closed as after any other.
@@ -65,6 +65,15 @@ export async function runService(socket: number, ownWords: readonly string[]): P
   }
   session.goodbye(0);
   return serve(mount);
+}
+
+function msFlagsOf({ options, isWritable, rootNodeId }: PreparedMount): number {
+  const { msFlags } = options;
+  if (!isWritable) return msFlags | MsBit.RDONLY;
+  // With iomap the kernel keeps the times.
+  if (rootNodeId === ROOT_NODE_ID) return msFlags;
+  const isStrict = options.strictAccessTimes && (msFlags & MsBit.NOATIME) === 0;
+  return msFlags | (isStrict ? MsBit.STRICTATIME : 0) | (options.lazyTimes ? MsBit.LAZYTIME : 0);
 }
 
 function kernelOptionsOf({ options, rootNodeId }: PreparedMount): readonly ByteString[] {

@@ -62,6 +62,12 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
   readonly #space: FreeSpace;
   readonly #reservations: Reservations;
   readonly #pending = new PendingFrees();
+  /**
+   * Told of metadata blocks that a commit has freed for good, before anybody gets them: copies of them may be left in a
+   * cache beside ours. Null: never asked.
+   */
+  onMetadataFreed: ((pblk: number, lenBlocks: number) => void) | null = null;
+  readonly #pendingMetadata = new PendingFrees();
   /** Blocks kept out of reach until `discarded`. */
   #discardingBlocks = 0;
   /** Somebody was refused who is going to try again after the next commit: no time for discarding. */
@@ -158,6 +164,7 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
 
   freeMetadata(pblk: number, lenBlocks: number): void {
     this.free(pblk, lenBlocks);
+    if (this.onMetadataFreed !== null) this.#pendingMetadata.add(this.#handle.running.sequence, pblk, lenBlocks);
     for (let blockNr = pblk; blockNr < pblk + lenBlocks; blockNr++) this.#handle.forget(blockNr);
   }
 
@@ -187,16 +194,19 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     this.#space.handleEnded();
     this.#reservations.handleEnded();
     this.#pending.handleEnded();
+    this.#pendingMetadata.handleEnded();
   }
 
   handleCancelled(): void {
     this.#space.handleCancelled();
     this.#reservations.handleCancelled();
+    this.#pendingMetadata.takeHandle();
     const runs = this.#pending.takeHandle();
     for (let index = 0; index < runs.length; index += 2) this.#useAgain(runs[index], runs[index + 1]);
   }
 
   transactionCommitted(sequence: number): void {
+    this.#pendingMetadata.takeCommitted(sequence, (pblk, lenBlocks) => this.onMetadataFreed?.(pblk, lenBlocks));
     const { onDiscardable } = this.#options;
     if (onDiscardable === null || this.#isAwaited) {
       this.#isAwaited = false;

@@ -75,7 +75,7 @@ type IomapHandle = (iomap: IomapOperations, request: Request, reply: Reply) => n
 
 /** A request of iomap, which nobody but a kernel with iomap knows. */
 const iomap = (name: string, bodyBytes: number, handle: IomapHandle): OpcodeRow =>
-  row(name, bodyBytes, (ops, request, reply) => {
+  row(name, 0, (ops, request, reply) => {
     if (ops.iomap === null) return Errno.ENOSYS;
     // Anything else is another version of the interface: better nothing than a guess.
     return request.bodyBytes === bodyBytes ? handle(ops.iomap, request, reply) : Errno.EIO;

@@ -26,6 +26,8 @@ const IOEND_FLAGS =
   IoendFlag.WRITEBACK |
   IoendFlag.SWAPOFF;
 
+const PAGE_BYTES = 4096;
+
 /** Which of ext4's inode flags the kernel enforces when it is told. */
 const SHOWN_FLAGS: readonly (readonly [number, number])[] = Object.freeze([
   [InodeFlag.SYNC, AttributeFlag.SYNC],
@@ -78,6 +80,8 @@ export class MappedFiles implements IomapOperations {
     const configured = configure(this.#engine, this.#settings, request, reply);
     if (typeof configured === 'number') return configured;
     this.#maxBytes = configured.maxBytes;
+    const { device } = configured;
+    this.#engine.blocks.onMetadataFreed = (pblk, lenBlocks) => this.#forgetDeviceBlocks(device, pblk, lenBlocks);
     this.#cache = new MappingCache(this.#settings.kernel, configured.profile);
     this.#answers = new MappingAnswers(this.#engine, this.#cache, configured, this.#settings.startBytes);
     this.#settings.notice(`file data is read and written by the kernel (iomap ${configured.profile.name})`);
@@ -190,6 +194,15 @@ export class MappedFiles implements IomapOperations {
     } catch (error) {
       this.#settings.onFailure(`giving back what was allocated ahead of inode ${ino}`, error);
     }
+  }
+
+  /** Whoever gets the blocks next may write them past the device's page cache; parts of pages belong to others. */
+  #forgetDeviceBlocks(device: number, pblk: number, lenBlocks: number): void {
+    const { blockSize } = this.#engine;
+    const start = this.#settings.startBytes + pblk * blockSize;
+    const first = Math.ceil(start / PAGE_BYTES) * PAGE_BYTES;
+    const end = Math.floor((start + lenBlocks * blockSize) / PAGE_BYTES) * PAGE_BYTES;
+    if (end > first) this.#cache?.forgetDevicePages(device, first, end - first);
   }
 
   /** The kernel tells the program. Blocks that were allocated for the data stay unwritten. */

@@ -23,6 +23,8 @@ export const MsBit = Object.freeze({
   NOSYMFOLLOW: 0x100,
   NOATIME: 0x400,
   NODIRATIME: 0x800,
+  STRICTATIME: 0x1000000,
+  LAZYTIME: 0x2000000,
 });
 
 export const MS_FLAGS: readonly MsFlag[] = Object.freeze([
@@ -37,8 +39,14 @@ export const MS_FLAGS: readonly MsFlag[] = Object.freeze([
   { set: 'nodiratime', clear: 'diratime', ms: MsBit.NODIRATIME, fsconfigFlag: null, mountAttribute: 0x80 },
 ]);
 
-/** All bits of the table. */
-export const MS_FLAGS_KNOWN = MS_FLAGS.reduce((bits, flag) => bits | flag.ms, 0);
+/** For mounts whose times the kernel keeps by itself. No option sets these bits: the service knows when it is so. */
+export const TIME_FLAGS: readonly MsFlag[] = Object.freeze([
+  { set: 'strictatime', clear: null, ms: MsBit.STRICTATIME, fsconfigFlag: null, mountAttribute: 0x20 },
+  { set: 'lazytime', clear: null, ms: MsBit.LAZYTIME, fsconfigFlag: 'lazytime', mountAttribute: 0 },
+]);
+
+/** All bits of the tables. */
+export const MS_FLAGS_KNOWN = [...MS_FLAGS, ...TIME_FLAGS].reduce((bits, flag) => bits | flag.ms, 0);
 
 /** What a mount starts from before its options are applied in order. */
 export const MS_FLAGS_DEFAULT = MsBit.NOSUID | MsBit.NODEV;

@@ -440,6 +440,7 @@ describe('settings', () => {
     'allow_root',
     'unknown',
     'max_read=x',
+    'root_nodeid=2x',
     'max_read',
     'default_permissions=1',
     'context="a\nb"',

@@ -1,8 +1,11 @@
+import { SpecialInode } from '../../service/ext4/layout/inode.ts';
 import type { WritePlan } from '../../service/ext4/planned-write.ts';
+import { ROOT_NODE_ID } from '../../service/fuse/abi.ts';
 import { KernelCache } from '../../service/fuse/kernel-cache.ts';
 import { LateReplies } from '../../service/fuse/late-replies.ts';
 import { Session } from '../../service/fuse/session.ts';
 import type { DataReader, DataWriter } from '../../service/ops/engine.ts';
+import type { IomapSettings } from '../../service/ops/iomap-config.ts';
 import { WritableOperations } from '../../service/ops/writable-operations.ts';
 import { Errno } from '../../shared/errno.ts';
 import { FakeChannel, FuseClient, OFFERED_FLAGS } from './fuse-client.ts';
@@ -80,7 +83,11 @@ export class WritableSession {
   /** Notifications sent to the kernel, and what to call when it has dealt with them. */
   readonly notifications: { readonly message: Uint8Array; readonly done: (errno: number) => void }[] = [];
 
-  constructor(path: string, options: { readonly flags?: number; readonly sync?: boolean } = {}) {
+  /** `iomap`: as a kernel with iomap is served. What such a kernel sends first is the caller's then. */
+  constructor(
+    path: string,
+    options: { readonly flags?: number; readonly sync?: boolean; readonly iomap?: IomapSettings } = {},
+  ) {
     this.image = new WritableImage(path, { onAbort: () => {} });
     this.channel = new FakeChannel(undefined, undefined, 3);
     this.writer = new SteppedWriter(this.image.bytes);
@@ -104,17 +111,21 @@ export class WritableSession {
         appendFlag: APPEND_FLAG,
         giveBack: (buffer) => giveBack(buffer),
         flushDevice: (done) => this.flushes.push(done),
-        iomap: null,
+        iomap: options.iomap ?? null,
         endAll: () => Errno.OK,
         discard: (_offset, _length, done) => done(Errno.OK),
       },
     );
-    const wishes = { posixAcl: true, writable: true, writebackCache: true };
-    const session = new Session(this.channel, this.operations, { ...wishes, trace: false, log: this.log });
+    const iomap = options.iomap === undefined ? 'never' : 'require';
+    const session = new Session(this.channel, this.operations, {
+      ...{ posixAcl: true, writable: true, writebackCache: true, iomap, trace: false, log: this.log },
+      rootNodeId: options.iomap === undefined ? ROOT_NODE_ID : SpecialInode.ROOT,
+      attributeFlags: (node) => this.operations.attributeFlags(node),
+    });
     giveBack = (buffer) => session.giveBack(buffer);
     void session.serve();
     this.client = new FuseClient(this.channel);
-    this.client.init(45, options.flags ?? OFFERED_FLAGS);
+    if (options.iomap === undefined) this.client.init(45, options.flags ?? OFFERED_FLAGS);
   }
 
   /** A write that was begun ends, and is answered. */

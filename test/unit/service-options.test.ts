@@ -64,6 +64,7 @@ describe('the command line', () => {
       barrier: null,
       discard: null,
       strictAccessTimes: false,
+      lazyTimes: false,
       groupOfParent: null,
       reservedUid: null,
       reservedGid: null,

@@ -61,6 +61,37 @@ describe('INIT', () => {
     expect(operations.connection).toEqual({ minor: 45, flags: InitFlag.ASYNC_READ, iomap: false });
   });
 
+  it('takes up iomap from minor 99 with both flags, when that is wished, and from nobody else', () => {
+    const offer = (minor: number, flags: number, flags2: number, iomap: 'default' | 'never'): string[] => {
+      const channel = new FakeChannel();
+      const settings = { posixAcl: true, writable: true, writebackCache: false, trace: false, log: new RecordingLog() };
+      void new Session(channel, new ScriptedOperations(), { ...settings, iomap }).serve();
+      return words(new FuseClient(channel).call(Opcode.INIT, 0, initBody(minor, flags, flags2)).payload);
+    };
+    const iomap = 2 ** 11;
+    const agreed = offer(99, ALL_ONES, ALL_ONES, 'default');
+    expect([agreed[1], agreed[8]]).toEqual(['00000063', '00000800']);
+    // Without DONT_MASK, HANDLE_KILLPRIV_V2, SETXATTR_EXT and NO_OPEN_SUPPORT, which the kernel makes up for itself.
+    expect(agreed[3]).toBe('41d5e831');
+    for (const other of [
+      offer(99, ALL_ONES, ALL_ONES, 'never'),
+      offer(99, ALL_ONES & ~InitFlag.INIT_EXT, iomap, 'default'),
+      offer(99, ALL_ONES, ALL_ONES & ~iomap, 'default'),
+      offer(46, ALL_ONES, ALL_ONES, 'default'),
+      offer(100, ALL_ONES, ALL_ONES, 'default'),
+    ])
+      expect([other[1], other[8]]).toEqual(['0000002d', '00000000']);
+  });
+
+  it('without iomap is refused where that is required', async () => {
+    const channel = new FakeChannel();
+    const log = new RecordingLog();
+    const settings = { posixAcl: false, writable: true, writebackCache: true, trace: false, log };
+    const served = new Session(channel, new ScriptedOperations(), { ...settings, iomap: 'require' }).serve();
+    expect(new FuseClient(channel).call(Opcode.INIT, 0, initBody(46, ALL_ONES, ALL_ONES)).errno).toBe(Errno.EPROTO);
+    await expect(served).rejects.toThrow('iomap is required');
+  });
+
   it('asks for POSIX ACLs only when told to', () => {
     const withAcl = connect(true).client.call(Opcode.INIT, 0, initBody(45, ALL_ONES));
     const without = connect(false).client.call(Opcode.INIT, 0, initBody(45, ALL_ONES));
