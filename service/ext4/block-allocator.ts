@@ -128,10 +128,10 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     out.lenBlocks = count;
   }
 
-  allocateMetadata(goal: number, essential = false): number {
+  allocateMetadata(goal: number, essential = false, anywhere = false): number {
     this.#affordable(1, essential);
     const run = this.#metadataRun;
-    this.#search(goal, 1, this.#blockMapGroups, run);
+    this.#search(goal, 1, anywhere ? this.#geometry.groupCount : this.#blockMapGroups, run);
     this.#space.take(run.pblk, 1);
     return run.pblk;
   }
@@ -249,12 +249,14 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     const place = this.#goal(inode, goal);
     const key = -1 - this.#geometry.groupOfBlock(place);
     const area = this.#reservations.find(key);
-    if (area !== null && area.lenBlocks >= want) {
+    const endGroup = this.#endGroupFor(inode);
+    const isInReach = area !== null && this.#geometry.groupOfBlock(area.pblk) < endGroup;
+    if (area !== null && isInReach && area.lenBlocks >= want) {
       this.#takeReserved(area, area.lblk, want, out);
       return;
     }
     this.#reservations.drop(key);
-    this.#search(area === null ? place : area.pblk, window, this.#blockMapGroups, out);
+    this.#search(area !== null && isInReach ? area.pblk : place, window, endGroup, out);
     const { pblk, lenBlocks } = out;
     const count = Math.min(want, lenBlocks);
     this.#space.take(pblk, count);

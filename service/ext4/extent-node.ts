@@ -63,7 +63,7 @@ export function touchNode(ctx: WriteContext, inode: Inode, node: CachedBlock): v
  * fail for lack of space.
  */
 export function newNode(ctx: WriteContext, inode: Inode, goal: number, depth: number, essential: boolean): CachedBlock {
-  const node = ctx.handle.fresh(ctx.blocks.allocateMetadata(goal, essential));
+  const node = ctx.handle.fresh(ctx.blocks.allocateMetadata(goal, essential, true));
   touchNode(ctx, inode, node);
   putNodeHeader(node.view, 0, 0, nodeCapacity(ctx.blockSize), depth);
   node.checked |= BlockCheck.EXTENT_NODE;

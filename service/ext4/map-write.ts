@@ -68,7 +68,7 @@ export function allocateFileBlock(ctx: WriteContext, inode: Inode, lblk: number)
   if (!hasExtents(inode)) {
     allocateIndirect(ctx, inode, lblk, 1, true, out);
   } else if (!answerMapped(ctx, inode, lblk, out)) {
-    const pblk = ctx.blocks.allocateMetadata(extentGoal(ctx, inode, lblk));
+    const pblk = ctx.blocks.allocateMetadata(extentGoal(ctx, inode, lblk), false, true);
     insertExtent(ctx, inode, lblk, pblk, 1, false, false);
     chargeBlocks(ctx, inode, 1);
     out.set(MappingType.WRITTEN, lblk, pblk, 1);

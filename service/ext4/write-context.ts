@@ -61,8 +61,9 @@ export interface BlockAllocator {
   /**
    * One block for an extent node, indirect block, directory, attribute block... Same errors. `essential`: for an
    * operation that may not fail, such as the conversion of unwritten blocks, which may use the very last blocks.
+   * `anywhere`: for what names blocks by more than 32 bits, as extents do and block pointers don't.
    */
-  allocateMetadata(goal: number, essential?: boolean): number;
+  allocateMetadata(goal: number, essential?: boolean, anywhere?: boolean): number;
   /** A good place for the first block of the inode. */
   goalFor(inode: Inode): number;
   /** Gives blocks back. They are not handed out again before the transaction has committed. */

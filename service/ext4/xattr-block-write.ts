@@ -4,6 +4,7 @@ import { BlockCheck, BlockRole, type CachedBlock } from './buffer-cache.ts';
 import type { Ext4Context } from './context.ts';
 import type { Inode } from './inode.ts';
 import { XATTR_HEADER, XATTR_MAGIC } from './layout/xattr.ts';
+import { hasExtents } from './map-write.ts';
 import type { WriteContext } from './write-context.ts';
 import { blockHash, entriesSize, readEntries, type StoredXattr, sortEntries, writeEntries } from './xattr-entries.ts';
 import { addValueReference } from './xattr-inode-write.ts';
@@ -45,7 +46,7 @@ function ownBlock(ctx: WriteContext, inode: Inode): CachedBlock {
     releaseXattrBlock(ctx, inode);
   }
   ctx.inodes.modify(inode);
-  inode.xattrBlock = ctx.blocks.allocateMetadata(ctx.blocks.goalFor(inode));
+  inode.xattrBlock = ctx.blocks.allocateMetadata(ctx.blocks.goalFor(inode), false, hasExtents(inode));
   inode.allocatedBlocks512 += ctx.blockSize / 512;
   const block = ctx.handle.fresh(inode.xattrBlock);
   block.role = BlockRole.XATTR_BLOCK;
