@@ -29,6 +29,8 @@ export class NativeWritableBlockDevice extends NativeBlockDevice {
   readonly #directFd: number;
   readonly #programs: RawDevicePrograms;
   readonly #pending = new Map<number, PendingProgram>();
+  /** By all writes that were begun. */
+  writtenBytes = 0;
 
   /**
    * `directFd` is the same device opened with O_DIRECT, or -1: programs then write through the page cache. Only its
@@ -52,6 +54,7 @@ export class NativeWritableBlockDevice extends NativeBlockDevice {
   }
 
   write(offsetBytes: number, from: Uint8Array): number {
+    this.writtenBytes += from.length;
     return 0 - addon.writeAt(this.#fd, this.#startBytes + offsetBytes, from);
   }
 
@@ -73,6 +76,7 @@ export class NativeWritableBlockDevice extends NativeBlockDevice {
       spec[index * 3 + 1] = this.#startBytes + step.offsetBytes;
       spec[index * 3 + 2] = step.bytes.length;
       bytes.push(step.bytes);
+      this.writtenBytes += step.bytes.length;
     }
     return this.#start(spec, bytes, done);
   }

@@ -9,6 +9,8 @@ export class DeviceWriter implements DataWriter {
   readonly alignmentBytes: number;
   readonly #pump: WritePump;
   readonly #startBytes: number;
+  /** By all writes that were begun. */
+  writtenBytes = 0;
 
   /** The file system begins at `startBytes` of the device. `onCompleted`: writes have ended. */
   constructor(channelFd: number, backing: BackingDevice, startBytes: number, threads: number, onCompleted: () => void) {
@@ -26,6 +28,7 @@ export class DeviceWriter implements DataWriter {
     if (this.#startBytes !== 0) {
       for (let index = 0; index < segmentCount; index++) segments[2 * index] += this.#startBytes;
     }
+    for (let index = 0; index < segmentCount; index++) this.writtenBytes += segments[2 * index + 1];
     return this.#pump.write(token, bytes, start, segments, segmentCount);
   }
 

@@ -51,7 +51,9 @@ export function openWritable(
   const isDirect = backing.dataAlignmentBytes > 1;
   const device = new NativeWritableBlockDevice(backing.metadataFd, options.offsetBytes, isDirect ? backing.dataFd : -1);
   const multiMount = MultiMount.acquire(device, options, log);
-  const filesystem = openFilesystem(device, multiMount, options, log);
+  let writtenByThreads = (): number => 0;
+  const writtenBytes = () => device.writtenBytes + writtenByThreads();
+  const filesystem = openFilesystem(device, multiMount, options, log, writtenBytes);
   const usesIomap = closingOnFailure(filesystem, multiMount, log, () =>
     decideAboutIomap(kernel, filesystem, backing, options),
   );
@@ -60,6 +62,7 @@ export function openWritable(
   const statistics = new StatisticsSource(options, filesystem, true);
   const reader = openDataPump(fuseFd, backing.dataFd, backing.dataAlignmentBytes, DATA_THREADS, READ_BYTES_MAX);
   const writer = new DeviceWriter(fuseFd, backing, options.offsetBytes, DATA_THREADS, () => operations.finishWrites());
+  writtenByThreads = () => writer.writtenBytes;
   const timer = commitRegularly(filesystem, options.commitSeconds);
   let finalErrno = -1;
   const endAll = (): number => {
@@ -131,9 +134,13 @@ function openFilesystem(
   multiMount: MultiMount | null,
   options: Options,
   log: Log,
+  writtenBytes: () => number,
 ): WritableFilesystem {
   try {
-    return WritableFilesystem.openForWriting(device, writeOptions(options, multiMount !== null, log));
+    return WritableFilesystem.openForWriting(device, {
+      ...writeOptions(options, multiMount !== null, log),
+      writtenBytes,
+    });
   } catch (error) {
     multiMount?.release(log);
     throw error;
@@ -155,7 +162,7 @@ function closingOnFailure<T>(
   }
 }
 
-function writeOptions(options: Options, isMultiMountProtected: boolean, log: Log): WriteOptions {
+function writeOptions(options: Options, isMultiMountProtected: boolean, log: Log): Omit<WriteOptions, 'writtenBytes'> {
   return {
     ...openOptions(options, log),
     isMultiMountProtected,

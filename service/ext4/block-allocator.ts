@@ -172,10 +172,6 @@ export class GroupBlockAllocator implements BlockAllocator, JournalParticipant {
     this.#reservations.drop(ino);
   }
 
-  discardReservations(): void {
-    this.#reservations.dropAll();
-  }
-
   /** Free runs of `leastBlocks` or more in [first, end) of one group, as pairs; nobody gets them before `discarded`. */
   setAsideRuns(group: number, first: number, end: number, leastBlocks: number): readonly number[] {
     const runs: number[] = [];

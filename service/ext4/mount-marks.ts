@@ -60,8 +60,8 @@ export class MountMarks {
     if (errno !== 0) throw new DeviceError(errno, 'write', SUPERBLOCK.PRIMARY_OFFSET, SUPERBLOCK.SIZE);
   }
 
-  /** When all is in its place. Returns 0 or a positive errno. */
-  noteUnmount(): number {
+  /** When all is in its place. `kbytesWritten`: since the mount, in KiB. Returns 0 or a positive errno. */
+  noteUnmount(kbytesWritten: number): number {
     const fs = this.#fs;
     this.#readClock();
     const { bytes, view } = fs.superblockBlock();
@@ -71,7 +71,7 @@ export class MountMarks {
         nowSec: fs.now.sec,
         stateAtMount: this.#stateAtMount,
         orphanFileIsEmpty: fs.orphans.fileIsEmpty,
-        kbytesWritten: 0,
+        kbytesWritten,
       },
     );
     return this.#write();

@@ -23,13 +23,10 @@ export class WritePlan {
   segmentCount = 0;
   /** How much of the write the plan is for, from its beginning on; 0 when `writeSmall` must do it. */
   lengthBytes = 0;
-  /** Blocks must be converted or the file grows. Without this `finishWrite` only sets the times. */
-  needsFinish = false;
 
   clear(): void {
     this.segmentCount = 0;
     this.lengthBytes = 0;
-    this.needsFinish = false;
   }
 
   add(deviceOffset: number, lengthBytes: number): void {
@@ -72,10 +69,8 @@ export function planWrite(ctx: WriteContext, inode: Inode, offset: number, lengt
     if (mapping.type === MappingType.HOLE && !fillHole(ctx, inode, lblk, endBlock, plan)) break;
     const lenBlocks = Math.min(endBlock, mapping.lblk + mapping.lenBlocks) - lblk;
     plan.add((mapping.pblk + (lblk - mapping.lblk)) * blockSize, lenBlocks * blockSize);
-    if (mapping.type === MappingType.UNWRITTEN) plan.needsFinish = true;
     lblk += lenBlocks;
   }
-  if (offset + plan.lengthBytes > inode.sizeBytes) plan.needsFinish = true;
 }
 
 /** Allocates in the hole that `mapping` tells of; false when the plan must end before it. */

@@ -102,7 +102,15 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     const journal = Filesystem.journalOf(device, superblock, cache, options);
     if (superblock.hasIncompat(Incompat.RECOVER)) options.log('recovering journal');
     const { crc32c } = options;
-    replayJournal({ device, superblock, superblockOffsetBytes, crc32c, journal, clearNeedsRecovery: false });
+    const { journalErrno } = replayJournal({
+      device,
+      superblock,
+      superblockOffsetBytes,
+      crc32c,
+      journal,
+      clearNeedsRecovery: false,
+    });
+    if (journalErrno !== 0) options.log(`the journal had been aborted with errno ${journalErrno}; run e2fsck`);
     const recovered = readSuperblock(device, superblockOffsetBytes, crc32c);
     requireWritable(recovered, options);
     return recovered;
@@ -382,7 +390,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   /** Brings everything to its place and leaves a clean image, for changes to go on after `thaw`. 0 or an errno. */
   freeze(): number {
     const errno = this.#journal.flush();
-    return errno === 0 ? this.#marks.noteUnmount() : errno;
+    return errno === 0 ? this.#marks.noteUnmount(Math.floor(this.#options.writtenBytes() / 1024)) : errno;
   }
 
   thaw(): void {

@@ -19,6 +19,8 @@ export interface WriteOptions extends OpenOptions {
   readonly discard: boolean | null;
   /** Path of the mount point for the superblock's record, null when unknown. */
   readonly mountPoint: Uint8Array | null;
+  /** What has been written to the device since it was opened, file data included. */
+  readonly writtenBytes: () => number;
   /** Tells the time. */
   readonly readClock: (into: Timestamp) => void;
   /** Numbers in [0, 1). */

@@ -316,6 +316,21 @@ test('symbolic links are stored as the kernel stores them, whatever their length
   expect(e2fsckComplaints(ours)).toBe('');
 });
 
+test('what is written counts as lifetime writes, file data included', async () => {
+  const image = makeImage(room, 'image', EMPTY);
+  const lifetimeKib = () => {
+    const [number, unit] = (dumpe2fs(image).get('Lifetime writes') ?? '').split(' ');
+    return Number(number) * (unit === 'MB' ? 1024 : 1);
+  };
+  const before = lifetimeKib();
+  const mount = await mountFuse4fs(room, image, 'rw');
+  writeFileSync(join(mount.mountPoint, 'file'), content(20 * MIB, 3));
+  await mount.unmount();
+  const writtenKib = lifetimeKib() - before;
+  expect(writtenKib).toBeGreaterThanOrEqual(19 * 1024);
+  expect(writtenKib).toBeLessThan(30 * 1024);
+});
+
 test('two servers cannot write one image', async () => {
   const image = makeImage(room, 'image', EMPTY);
   const mount = await mountFuse4fs(room, image, 'rw');

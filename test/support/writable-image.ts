@@ -42,6 +42,7 @@ export function openWritable(device: WritableBlockDevice, options: Partial<Write
     barrier: true,
     discard: false,
     mountPoint: null,
+    writtenBytes: () => 0,
     allocate: (bytes) => new Uint8Array(bytes),
     report: (error) => {
       throw error;

@@ -98,7 +98,6 @@ function planned(image: MapWriteImage, offset: number, length: number): void {
   const plan = new WritePlan();
   planWrite(image, image.file, offset, length, plan);
   expect(plan.lengthBytes).toBe(length);
-  expect(plan.needsFinish).toBe(true);
   for (let index = 0; index < plan.segmentCount; index++) {
     image.device.write(plan.segments[2 * index], new Uint8Array(plan.segments[2 * index + 1]));
   }
@@ -118,12 +117,12 @@ describe('a planned write', () => {
     expect(ranges(image)).toEqual([[0, 4]]);
   });
 
-  it('over written blocks needs neither allocation nor finishing', () => {
+  it('over written blocks needs no allocation', () => {
     const image = new MapWriteImage(BLOCK_SIZE, 100, true);
     writeSmall(image, image.file, 0, new Uint8Array(10 * BLOCK_SIZE));
     const plan = new WritePlan();
     planWrite(image, image.file, 2 * BLOCK_SIZE, 5 * BLOCK_SIZE, plan);
-    expect([plan.segmentCount, plan.lengthBytes, plan.needsFinish]).toEqual([1, 5 * BLOCK_SIZE, false]);
+    expect([plan.segmentCount, plan.lengthBytes]).toEqual([1, 5 * BLOCK_SIZE]);
   });
 
   it('is left to the page cache where it can not be: inside a block, and in the holes of block pointers', () => {

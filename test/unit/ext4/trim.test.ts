@@ -63,7 +63,7 @@ describe('trimming', () => {
     const image = open();
     const run = new BlockRun();
     image.atomically(() => image.allocator.allocateData(image.newFile(12), 0, 0, 30, run));
-    image.allocator.discardReservations();
+    image.allocator.discardReservation(12);
     const { pblk, lenBlocks } = run;
     image.settle();
     image.atomically(() => image.allocator.free(pblk, lenBlocks));
