@@ -26,6 +26,8 @@ export class MountMarks {
   readonly #mountPoint: Uint8Array | null;
   readonly #readClock: () => void;
   readonly #stateAtMount: number;
+  /** Of what was written since the mount, what the superblock counts already. */
+  #kbytesNoted = 0;
 
   /** `readClock` brings the time of the file system up to date. */
   constructor(
@@ -71,9 +73,10 @@ export class MountMarks {
         nowSec: fs.now.sec,
         stateAtMount: this.#stateAtMount,
         orphanFileIsEmpty: fs.orphans.fileIsEmpty,
-        kbytesWritten,
+        kbytesWritten: kbytesWritten - this.#kbytesNoted,
       },
     );
+    this.#kbytesNoted = kbytesWritten;
     return this.#write();
   }
 

@@ -390,7 +390,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   /** Brings everything to its place and leaves a clean image, for changes to go on after `thaw`. 0 or an errno. */
   freeze(): number {
     const errno = this.#journal.flush();
-    return errno === 0 ? this.#marks.noteUnmount(Math.floor(this.#options.writtenBytes() / 1024)) : errno;
+    return errno === 0 ? this.#marks.noteUnmount(this.#writtenKib) : errno;
   }
 
   thaw(): void {
@@ -405,7 +405,11 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   /** Ends writing: brings everything to its place and marks the file system clean. Returns 0 or a positive errno. */
   close(): number {
     const errno = this.#journal.close();
-    return errno === 0 ? this.#marks.noteUnmount() : errno;
+    return errno === 0 ? this.#marks.noteUnmount(this.#writtenKib) : errno;
+  }
+
+  get #writtenKib(): number {
+    return Math.floor(this.#options.writtenBytes() / 1024);
   }
 
   #discard(pblk: number, lenBlocks: number): boolean {
