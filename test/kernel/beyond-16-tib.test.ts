@@ -27,7 +27,7 @@ function makeHugeImage(): string {
   return image;
 }
 
-test('beyond 16 TiB lie the trees, attributes and targets of what has extents, and nothing of what has none', async () => {
+test('beyond 16 TiB lies what belongs to inodes with extents, and nothing of others', async () => {
   const image = makeHugeImage();
   const device = new FileBlockDevice(image);
   const fs = openWritable(device);
