@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
-import { closeQuietly, flockExclusive } from '../native/descriptor.ts';
+import { closeQuietly, flockExclusive, lockWholeFile } from '../native/descriptor.ts';
 import { configureLoop, findFreeLoop, LoopFlag, removeLoop } from '../native/loop-device.ts';
 import { Errno, errnoOf, SystemError } from '../shared/errno.ts';
 import { pauseThread } from '../shared/pause.ts';
@@ -9,6 +9,7 @@ const LOCK_WAIT_MS = 5000;
 const LOCK_RETRY_MS = 100;
 /** LOOP_CTL_GET_FREE reserves nothing, so somebody else may take the device first. */
 const CONFIGURE_ATTEMPTS = 8;
+const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR;
 const CONTROL_PATH = '/dev/loop-control';
 
 interface AttachedLoop {
@@ -50,6 +51,7 @@ export class LoopDevices {
     try {
       if (!lock(lockFd)) return null;
       if (loopDevicesOver(file).length > 0) throw new SystemError(Errno.EBUSY, 'loop device', path, 'already attached');
+      lockForLoop(fd, path, openFlags);
       const loopFd = attachFree(fd, path, openFlags);
       if (loopFd !== null) this.#attached.push({ deviceId: file.dev, inode: file.ino, fd: loopFd });
       return loopFd;
@@ -71,6 +73,17 @@ function lock(fd: number): boolean {
     pauseThread(LOCK_RETRY_MS);
   }
   return false;
+}
+
+/** Servers lock an image that they have as a plain file. This lock lives as long as the loop device. */
+function lockForLoop(fd: number, path: string, openFlags: number): void {
+  try {
+    lockWholeFile(fd, (openFlags & ACCESS_MODE) !== constants.O_RDONLY);
+  } catch (error) {
+    const isHeld = errnoOf(error) === Errno.EAGAIN || errnoOf(error) === Errno.EACCES;
+    if (isHeld) throw new SystemError(Errno.EBUSY, 'loop device', path, 'somebody has locked the file');
+    // Not every file system has locks.
+  }
 }
 
 /** Names of the loop devices that this very file backs. */
@@ -108,7 +121,7 @@ function attachFree(fd: number, path: string, openFlags: number): number | null 
 }
 
 function tryAttach(controlFd: number, fd: number, path: string, openFlags: number): number | null | 'taken' {
-  const accessMode = openFlags & (constants.O_WRONLY | constants.O_RDWR);
+  const accessMode = openFlags & ACCESS_MODE;
   const readOnly = accessMode === constants.O_RDONLY ? LoopFlag.READ_ONLY : 0;
   let loopFd = -1;
   let index = -1;

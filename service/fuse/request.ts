@@ -1,5 +1,5 @@
 import { i64ne, u16ne, u32ne, u64ne, u64neHigh, u64neLow, viewOf } from '../../shared/bytes.ts';
-import { IN_HEADER } from './abi.ts';
+import { IN_HEADER, ROOT_NODE_ID } from './abi.ts';
 
 /**
  * The request being handled, parsed in place: one object over one buffer, refilled for every request.
@@ -28,8 +28,12 @@ export class Request {
   /** Whoever sets this needs the buffer's content beyond the request, and gives it back to the session later. */
   isKept = false;
 
-  constructor(bytes: Uint8Array, buffer: number) {
+  readonly #rootNodeId: number;
+
+  /** `rootNodeId`: what the kernel calls the root of this mount, which is ROOT_NODE_ID to everybody else here. */
+  constructor(bytes: Uint8Array, buffer: number, rootNodeId: number = ROOT_NODE_ID) {
     this.bytes = bytes;
+    this.#rootNodeId = rootNodeId;
     this.buffer = buffer;
     this.view = viewOf(bytes);
   }
@@ -40,7 +44,7 @@ export class Request {
     this.opcode = u32ne(view, IN_HEADER.opcode);
     this.uniqueLow = u64neLow(view, IN_HEADER.unique);
     this.uniqueHigh = u64neHigh(view, IN_HEADER.unique);
-    this.nodeId = u64ne(view, IN_HEADER.nodeid);
+    this.nodeId = this.#known(u64ne(view, IN_HEADER.nodeid));
     this.uid = u32ne(view, IN_HEADER.uid);
     this.gid = u32ne(view, IN_HEADER.gid);
     this.bodyEnd = lengthBytes - u16ne(view, IN_HEADER.total_extlen) * 8;
@@ -50,9 +54,13 @@ export class Request {
   /** The same request over bytes of its own, for answering it when the buffer is in use again. */
   copy(): Request {
     const lengthBytes = u32ne(this.view, IN_HEADER.len);
-    const copy = new Request(this.bytes.slice(0, lengthBytes), this.buffer);
+    const copy = new Request(this.bytes.slice(0, lengthBytes), this.buffer, this.#rootNodeId);
     copy.parseHeader(lengthBytes);
     return copy;
+  }
+
+  #known(nodeId: number): number {
+    return nodeId === this.#rootNodeId ? ROOT_NODE_ID : nodeId;
   }
 
   get bodyBytes(): number {
@@ -88,6 +96,11 @@ export class Request {
   /** A 32-bit field of the body. The opcode table has made sure that the body is long enough. */
   u32(offset: number): number {
     return u32ne(this.view, this.bodyStart + offset);
+  }
+
+  /** A node id in the body. */
+  node(offset: number): number {
+    return this.#known(this.u64(offset));
   }
 
   /** A 64-bit field of the body as a number; above 2^53 it is rounded, so compare it with a bound only. */

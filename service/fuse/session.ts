@@ -80,7 +80,7 @@ export class Session {
     this.#channel = channel;
     this.#operations = operations;
     this.#settings = settings;
-    this.#requests = channel.requests.map((bytes, buffer) => new Request(bytes, buffer));
+    this.#requests = channel.requests.map((bytes, buffer) => new Request(bytes, buffer, settings.rootNodeId));
     this.#request = this.#requests[0];
     for (let buffer = 1; buffer < channel.requests.length; buffer++) this.#spareBuffers.push(buffer);
     this.#reply = new Reply(channel.reply, VALID_SEC, settings.rootNodeId, settings.attributeFlags);

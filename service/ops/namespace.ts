@@ -119,11 +119,11 @@ export class Namespace {
   }
 
   rename(request: Request): number {
-    return this.#rename(request, request.u64(RENAME_IN.newdir), 0);
+    return this.#rename(request, request.node(RENAME_IN.newdir), 0);
   }
 
   rename2(request: Request): number {
-    return this.#rename(request, request.u64(RENAME2_IN.newdir), request.u32(RENAME2_IN.flags));
+    return this.#rename(request, request.node(RENAME2_IN.newdir), request.u32(RENAME2_IN.flags));
   }
 
   #rename(request: Request, newParentId: number, flags: number): number {

@@ -16,10 +16,10 @@ export interface NodeReferences {
 
 /** The inode behind a node id. ESTALE for ids we never handed out, as old file handles of NFS clients carry them. */
 export function inodeOf(engine: Engine, nodeId: number): Inode {
-  // The second is what the root of mounts with iomap is called.
-  if (nodeId === ROOT_NODE_ID || nodeId === SpecialInode.ROOT) return engine.inode(SpecialInode.ROOT);
-  const isPossible = nodeId <= engine.superblock.inodesCount && !engine.isReservedInode(nodeId);
-  if (!isPossible) throw new FsError(Errno.ESTALE, `no node ${nodeId}`);
+  if (nodeId === ROOT_NODE_ID) return engine.inode(SpecialInode.ROOT);
+  const impossible =
+    nodeId === SpecialInode.ROOT || nodeId > engine.superblock.inodesCount || engine.isReservedInode(nodeId);
+  if (impossible) throw new FsError(Errno.ESTALE, `no node ${nodeId}`);
   const inode = engine.inode(nodeId);
   if (inode.hasFlag(InodeFlag.EA_INODE)) throw new FsError(Errno.ESTALE, `inode ${nodeId} is no file`);
   return inode;

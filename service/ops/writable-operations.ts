@@ -437,7 +437,7 @@ export class WritableOperations extends ReadOperations implements Operations {
     if (errno !== Errno.OK) return errno;
     const from = inodeOf(this.#engine, request.nodeId);
     // Both kinds of request have the new parent first.
-    const to = inodeOf(this.#engine, request.u64(RENAME_IN.newdir));
+    const to = inodeOf(this.#engine, request.node(RENAME_IN.newdir));
     return this.#durability.changedDirectories(from, to, request, reply);
   }
 

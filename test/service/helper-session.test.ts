@@ -21,6 +21,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseFuseConf } from '../../helper/fuse-conf.ts';
 import { type Mounter, mountWithOldCall, RootMounter } from '../../helper/mounter.ts';
+import { lockWholeFile } from '../../native/descriptor.ts';
 import { UnmountFlag, unmount } from '../../native/mount-api.ts';
 import { Errno } from '../../shared/errno.ts';
 import { failureOption } from '../../shared/service-protocol/failure-text.ts';
@@ -314,6 +315,18 @@ describe('loop devices', () => {
     conversation.close();
     conversations.pop();
     expect(loopsOver(image)).toEqual([]);
+  });
+
+  it('hold the lock that servers of the plain file ask for, and respect it', () => {
+    const fd = openSync(image, 'r+');
+    const served = talk([wish(O_RDWR | O_EXCL)]);
+    expect(served.answers).toEqual([`FILE 0 ${image}`]);
+    expect(() => lockWholeFile(fd, true)).toThrow(expect.objectContaining({ errno: Errno.EAGAIN }));
+    served.close();
+    conversations.pop();
+    lockWholeFile(fd, true);
+    expect(talk([wish(O_RDWR)]).answers).toEqual([`FILE ${Errno.EBUSY} ${image}`]);
+    closeSync(fd);
   });
 
   it('are read-only for who reads only', () => {

@@ -119,6 +119,21 @@ describe('a connection with iomap', () => {
   });
 });
 
+describe('the root of a mount with iomap', () => {
+  it('is known by the same id in headers and in what names two directories', () => {
+    const session = open();
+    const made = session.client.call(Opcode.MKDIR, ROOT, body(u32(0o755), u32(0), cString('d')));
+    const directory = u64At(made, 0);
+    expect(made.view.getUint32(40 + 84, true)).toBe(AttributeFlag.EXCLUSIVE);
+    const child = session.client.call(Opcode.MKNOD, directory, body(u32(REGULAR), zeros(12), cString('a')));
+    const rename = body(u64(ROOT), cString('a'), cString('b'));
+    expect(session.client.call(Opcode.RENAME, directory, rename).errno).toBe(0);
+    expect(u64At(session.client.call(Opcode.LOOKUP, ROOT, cString('b')), 0)).toBe(u64At(child, 0));
+    expect(u64At(session.client.call(Opcode.LOOKUP, directory, cString('..')), 0)).toBe(ROOT);
+    settle(session);
+  });
+});
+
 describe('IOMAP_BEGIN', () => {
   it('shows a hole to those who read, zero and report, and allocates nothing for them', () => {
     const session = open();
