@@ -50,9 +50,10 @@ async function theInstance(): Promise<{ name: string; pid: number }> {
   return { name: names[0], pid: Number(await setting(names[0], 'MainPID')) };
 }
 
-/** Waits until every instance has written what it has, and ended. */
-const allEnded = (): Promise<string> =>
-  ok(`timeout 60 sh -c 'while pgrep --full "^-ext[234] " >/dev/null; do sleep 0.2; done'`);
+/** Waits until the servers whose command line has this pattern in it have written what they have, and ended. */
+const ended = (pattern: string): Promise<string> =>
+  ok(`timeout 120 sh -c 'while pgrep --full "^-ext[234] .*${pattern}" >/dev/null; do sleep 0.2; done'`);
+const allEnded = (): Promise<string> => ended('');
 const mountedOn = (directory: string): Promise<string> =>
   ok(`findmnt --noheadings --output SOURCE,FSTYPE,OPTIONS ${directory}`);
 
@@ -192,7 +193,7 @@ describe('a mount unit', () => {
 
   it('unmounts when it is stopped, and mounts again', async () => {
     await ok('systemctl stop srv-other.mount');
-    await ok('timeout 60 sh -c \'while [ "$(pgrep --count --full "^-ext4 .*/srv/other")" != 0 ]; do sleep 0.2; done\'');
+    await ended('/srv/other');
     await ok('e2fsck -fn /dev/sdb2 && systemctl start srv-other.mount');
     expect(await ok('cat /srv/other/file')).toBe('kept');
   });
@@ -223,7 +224,7 @@ describe('a user without root', () => {
 
   it('unmounts it', async () => {
     await alice(commandsOf(ofUsers)[1]);
-    await ok('timeout 60 sh -c \'while [ "$(pgrep --count --full stick)" != 0 ]; do sleep 0.2; done\'');
+    await ended('stick');
     expect(await alice('debugfs -R "cat file" stick.img 2>/dev/null')).toBe('mine');
     await ok('e2fsck -fn /home/alice/stick.img');
   });
@@ -233,7 +234,7 @@ describe("libfuse's mount.fuse3, which knows no services", () => {
   it('runs the program in place', async () => {
     await ok('truncate -s 16M /root/image && mkfs.ext4 -q /root/image && mount.fuse3 ext4#/root/image /mnt');
     await ok('echo here >/mnt/file && umount /mnt');
-    await ok('timeout 60 sh -c \'while [ "$(pgrep --count --full /root/image)" != 0 ]; do sleep 0.2; done\'');
+    await ended('/root/image');
     expect(await ok('debugfs -R "cat file" /root/image 2>/dev/null; e2fsck -fn /root/image >/dev/null')).toBe('here');
   });
 });
@@ -264,7 +265,7 @@ describe('an instance that is killed', () => {
     await ok('mount -t fuse.ext4 /dev/sda /mnt');
     expect(await ok('cat /mnt/synced')).toBe('synced');
     await ok('umount /mnt');
-    await ok('timeout 60 sh -c \'while pgrep --full "^-ext4 .*/dev/sda" >/dev/null; do sleep 0.2; done\'');
+    await ended('/dev/sda');
     await ok('e2fsck -fn /dev/sda');
   });
 
@@ -284,7 +285,7 @@ describe('a machine', () => {
     expect(await mountedOn('/srv/other')).toMatch(/^\/dev\/sdb2 +fuse\.ext4 +rw,/);
     expect(await ok('cat /srv/data/new/synced /srv/other/file')).toBe('1\nkept');
     await ok('umount /srv/data');
-    await ok('timeout 60 sh -c \'while pgrep --full "^-ext4 .*/srv/data" >/dev/null; do sleep 0.2; done\'');
+    await ended('/srv/data');
     await ok('e2fsck -fn /dev/sdb1 && mount /srv/data');
   });
 
@@ -295,7 +296,7 @@ describe('a machine', () => {
     await ok('systemctl is-system-running --wait');
     expect(await ok('cat /srv/data/not-synced && diff -r /usr/share/doc/systemd /srv/data/written')).toBe('2');
     await ok('umount /srv/data');
-    await ok('timeout 60 sh -c \'while pgrep --full "^-ext4 .*/srv/data" >/dev/null; do sleep 0.2; done\'');
+    await ended('/srv/data');
     await ok('e2fsck -fn /dev/sdb1 && mount /srv/data');
   });
 });
