@@ -50,7 +50,7 @@ export async function carryOut(order: Order, tools: Tools): Promise<void> {
 
 async function list(order: Order, tools: Tools): Promise<void> {
   const overview = await gather(parseMountTable(tools.mountTable()), tools.client, tools.units);
-  if (order.json) return tools.out(jsonOf(overview));
+  if (order.json) return tools.out(jsonOf(overview, 2));
   if (overview.mounts.length === 0) return tools.note('nothing is mounted');
   tools.out(formatTable(LIST_COLUMNS, overview.mounts));
   noteUnits(overview, tools);
@@ -60,7 +60,7 @@ async function status(order: Order, tools: Tools): Promise<void> {
   const mounts = parseMountTable(tools.mountTable());
   const wanted = order.target === null ? mounts : [requireMount(mounts, order.target)];
   const overview = await gather(wanted, tools.client, tools.units);
-  if (order.json) tools.out(jsonOf(overview));
+  if (order.json) tools.out(jsonOf(overview, 2));
   else if (overview.mounts.length === 0) tools.note('nothing is mounted');
   else tools.out(overview.mounts.map(statusText).join('\n'));
   if (!order.json) noteUnits(overview, tools);
@@ -75,7 +75,7 @@ async function top(order: Order, tools: Tools): Promise<void> {
     const now = await gather(parseMountTable(tools.mountTable()), tools.client, tools.units);
     const nowMs = performance.now();
     const rates = ratesBetween(before.mounts, now.mounts, (nowMs - beforeMs) / 1000).sort(byActivity);
-    if (order.json) tools.out(`${JSON.stringify({ mounts: rates, unitProblem: now.unitProblem })}\n`);
+    if (order.json) tools.out(jsonOf({ mounts: rates, unitProblem: now.unitProblem }));
     else tools.out(`${tools.isTerminal ? CLEAR_SCREEN : ''}${formatTable(TOP_COLUMNS, rates)}`);
     if (!order.json && (tools.isTerminal || round === 1)) noteUnits(now, tools);
     before = now;
@@ -89,14 +89,16 @@ async function act(verb: Exclude<Verb, 'statistics'>, order: Order, tools: Tools
   const { mountPoint, deviceNumber } = mount;
   const answer = await tools.client.ask({ verb, mountPoint, deviceNumber, leastBytes: order.leastBytes });
   if (!answer.ok) throw new Failure(`${mountPoint}: ${answer.reason}`);
-  if (order.json) tools.out(`${JSON.stringify({ ...mount, done: verb, trimmedBytes: answer.trimmedBytes })}\n`);
+  if (order.json) tools.out(jsonOf({ ...mount, done: verb, trimmedBytes: answer.trimmedBytes }));
   else if (verb === 'trim') {
     tools.out(`${printable(mountPoint)}: ${bytesText(answer.trimmedBytes)} (${answer.trimmedBytes} bytes) trimmed\n`);
   }
 }
 
 function requireMount(mounts: readonly Mount[], target: string): Mount {
-  const mount = findMount(mounts, target) ?? findMount(mounts, resolve(target)) ?? findMount(mounts, realName(target));
+  const uid = process.getuid?.() ?? 0;
+  const names = [target, resolve(target), realName(target)];
+  const mount = names.reduce<Mount | null>((found, name) => found ?? findMount(mounts, name, uid), null);
   if (mount === null) throw new Failure(`${target}: not a mount of fuse4fs, and not the device of one`);
   return mount;
 }
@@ -111,9 +113,14 @@ function realName(target: string): string {
   }
 }
 
-function jsonOf(overview: Overview): string {
-  return `${JSON.stringify(overview, null, 2)}\n`;
+function jsonOf(value: unknown, indent = 0): string {
+  return `${JSON.stringify(value, null, indent).replace(CONTROLS_LEFT_BY_JSON, escaped)}\n`;
 }
+
+/** Steer terminals as the ones below a blank do, which JSON writes as escapes anyway. */
+const CONTROLS_LEFT_BY_JSON = /[\u007f-\u009f]/g;
+
+const escaped = (character: string): string => `\\u00${character.charCodeAt(0).toString(16)}`;
 
 function noteUnits({ unitProblem }: Overview, tools: Tools): void {
   if (unitProblem !== null) tools.note(`units are not shown: ${unitProblem}`);

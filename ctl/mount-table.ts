@@ -5,12 +5,17 @@ export interface Mount {
   /** "fuse.ext4" or the like. */
   readonly type: string;
   readonly isReadOnly: boolean;
+  /** Who mounted it. */
+  readonly uid: number;
   /** As st_dev of its files. */
   readonly deviceNumber: number;
 }
 
 /** What programs that serve ext4 call their mounts. Which of them are ours, they tell when they are asked. */
 const TYPE = /^fuse(blk)?\.ext[234]$/;
+
+const ROOT_UID = 0;
+const USER_ID = 'user_id=';
 
 /** `text` is /proc/self/mountinfo (proc_pid_mountinfo(5)); the mounts in it that may be ours. */
 export function parseMountTable(text: string): Mount[] {
@@ -26,15 +31,32 @@ export function parseMountTable(text: string): Mount[] {
         device: unescaped(source),
         type,
         isReadOnly: options.includes('ro'),
+        uid: ownerOf(options),
         deviceNumber: deviceNumber(fields[2]),
       },
     ];
   });
 }
 
-/** The mount that a user means by a mount point or a device: the one mounted last. Null when there is none. */
-export function findMount(mounts: readonly Mount[], name: string): Mount | null {
-  return mounts.filter((mount) => mount.mountPoint === name || mount.device === name).at(-1) ?? null;
+/**
+ * The mount that the user `uid` means by a mount point or a device: the one mounted last. Null when there is none.
+ * Whoever mounts says what the table shows as device. So that is no answer to a mount point, and what others than the
+ * user and root say only where these say nothing.
+ */
+export function findMount(mounts: readonly Mount[], name: string, uid: number): Mount | null {
+  const onDevice = mounts.filter((mount) => mount.device === name);
+  return (
+    mounts.findLast((mount) => mount.mountPoint === name) ??
+    onDevice.findLast((mount) => mount.uid === ROOT_UID || mount.uid === uid) ??
+    onDevice.at(-1) ??
+    null
+  );
+}
+
+/** A fuseblk mount of kernels that show none is root's: nobody else can have one. */
+function ownerOf(options: readonly string[]): number {
+  const word = options.findLast((option) => option.startsWith(USER_ID));
+  return word === undefined ? ROOT_UID : Number(word.slice(USER_ID.length));
 }
 
 /** Blank, tab, newline and backslash are octal there. */

@@ -72,6 +72,16 @@ describe('list', () => {
     expect(mounts[1]).toMatchObject({ statistics: null, problem: HUNG.reason, unit: null });
   });
 
+  it('lets no name steer a terminal, in JSON either', async () => {
+    const table = '40 22 0:45 / /mnt/\u009b2J rw - fuse.ext4 \x1b\u007f rw\n';
+    const tools = toolsOn(table, new FakeMounts(() => told(STATISTICS)), new FakeBus(units));
+    for (const words of [['list'], ['list', '--json'], ['status', '--json'], ['top', '--json', '-n', '1']])
+      await carryOut(parseCommandLine(words, ''), tools);
+    await carryOut(parseCommandLine(['sync', '--json', '/mnt/\u009b2J'], ''), tools);
+    expect(tools.said.join('')).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(JSON.parse(tools.said[1]).mounts[0]).toMatchObject({ mountPoint: '/mnt/\u009b2J', device: '\x1b\u007f' });
+  });
+
   it('says once why there are no units, and asks no more', async () => {
     const bus = new FakeBus(units, Object.assign(new Error('connect ENOENT /run/...'), { code: 'ENOENT' }));
     const { tools, run } = setUp(bus);

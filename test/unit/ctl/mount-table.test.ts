@@ -33,9 +33,21 @@ describe('the mount table', () => {
 
   it('finds what was mounted last by mount point or device', () => {
     const mounts = parseMountTable(TABLE);
-    expect(findMount(mounts, '/srv')?.type).toBe('fuse.ext4');
-    expect(findMount(mounts, '/dev/loop0')?.mountPoint).toBe('/srv');
-    expect(findMount(mounts, '/dev/loop1')?.mountPoint).toBe('/blk');
-    expect(findMount(mounts, '/nowhere')).toBeNull();
+    expect(findMount(mounts, '/srv', 0)?.type).toBe('fuse.ext4');
+    expect(findMount(mounts, '/dev/loop0', 0)?.mountPoint).toBe('/srv');
+    expect(findMount(mounts, '/dev/loop1', 0)?.mountPoint).toBe('/blk');
+    expect(findMount(mounts, '/nowhere', 0)).toBeNull();
+  });
+
+  it('takes what a user says of his device for another mount only where nobody better says anything', () => {
+    const mounts = parseMountTable(`${TABLE}45 22 0:49 / /home/eve/a rw - fuse.ext4 /dev/loop0 rw,user_id=1001
+46 22 0:50 / /home/eve/b rw - fuse.ext4 /srv rw,user_id=1001
+47 22 0:51 / /home/eve/c rw - fuse.ext4 image rw,user_id=1001
+`);
+    const found = (name: string, uid: number) => findMount(mounts, name, uid)?.mountPoint;
+    expect([0, 1000].map((uid) => found('/dev/loop0', uid))).toEqual(['/srv', '/srv']);
+    expect(found('/dev/loop0', 1001)).toBe('/home/eve/a');
+    expect([0, 1001].map((uid) => findMount(mounts, '/srv', uid)?.deviceNumber)).toEqual([48, 48]);
+    expect(found('image', 0)).toBe('/home/eve/c');
   });
 });
