@@ -5,12 +5,15 @@ import { errnoText } from '../../shared/errno-text.ts';
 import { belongsTo, type MountEntry, mountOf, readMountTable } from '../mount-info.ts';
 import { hostOf } from './place.ts';
 
+const NOT_MOUNTED = 'is not mounted';
+
 /**
  * Takes away the mount on `name` in the directory `parentFd`, if it is a mount of this user and of one of `types`.
- * However the user moves things about meanwhile, nothing else is unmounted. A lazy unmount names the mount itself, by
- * descriptor. Any other must not hold one, or the mount would be busy: it names the place, which can't be moved as long
- * as something is mounted there, and is refused where another mount would come to light if the user took his own away
- * by another program first.
+ * A lazy unmount names the mount itself, by descriptor: however the user moves things about meanwhile, nothing else is
+ * unmounted. Any other must not hold one, or the mount would be busy. It names the place, and is refused where another
+ * mount would come to light if the user took his own away by another program first. What the user could put there in
+ * that moment is a directory that he may rename, by way of a mount namespace where nothing is mounted on it; what is
+ * mounted on that he can take away without us, by removing the directory there.
  */
 export function unmountOwn(
   parentFd: number,
@@ -23,7 +26,7 @@ export function unmountOwn(
   if (name.includes('/') || name === '.' || name === '..') refuse(Errno.EINVAL, name, 'is no name in a directory');
   const parent = hostOf(parentFd, name, readMountTable());
   const place = `/proc/self/fd/${parentFd}/${name}`;
-  const fd = pinPath(place);
+  const fd = pinned(place, name);
   try {
     const mount = checkedMount(fd, name, parent);
     if (!types.has(mount.type) || !belongsTo(mount, uid)) refuse(Errno.EPERM, name, 'is not your mount');
@@ -35,10 +38,21 @@ export function unmountOwn(
   if (!lazy) take(place, UnmountFlag.NOFOLLOW, name);
 }
 
+/** What is absent is not mounted either: we can look where the user may not, and must not tell him what is there. */
+function pinned(place: string, name: string): number {
+  try {
+    return pinPath(place);
+  } catch (error) {
+    return errnoOf(error) === Errno.ENOENT
+      ? refuse(Errno.EINVAL, name, NOT_MOUNTED)
+      : refuse(errnoOf(error), name, errnoText(errnoOf(error)));
+  }
+}
+
 /** `fd` is what was found in a directory of `parent`: the root of another mount, if it is in another. */
 function checkedMount(fd: number, name: string, parent: MountEntry): MountEntry {
   const mount = mountOf(fd, readMountTable());
-  if (mount === null || mount.id === parent.id) return refuse(Errno.EINVAL, name, 'is not mounted');
+  if (mount === null || mount.id === parent.id) return refuse(Errno.EINVAL, name, NOT_MOUNTED);
   return mount;
 }
 

@@ -348,8 +348,14 @@ describe('an unmount', () => {
     expect(talk([unmountWish('link', target())]).answers[0]).toMatch(/^22 .*not mounted/);
     directoryOf(USER, 'empty');
     expect(talk([unmountWish('empty', target())]).answers[0]).toMatch(/^22 .*not mounted/);
-    expect(talk([unmountWish('absent', target())]).answers[0]).toMatch(/^2 /);
     expect(mountLines()).toHaveLength(1);
+  });
+
+  it('does not tell what there is in a directory that the user may not search', () => {
+    const secret = join(room, 'secret');
+    mkdirSync(join(secret, 'present'), { recursive: true, mode: 0o700 });
+    const answers = ['present', 'absent'].map((name) => talk([unmountWish(name, pinned(secret))]).answers);
+    expect(answers).toEqual([['22 unmount present: is not mounted'], ['22 unmount absent: is not mounted']]);
   });
 
   it('needs the directory', () => {
