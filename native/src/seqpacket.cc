@@ -44,20 +44,27 @@ void AttachDescriptor(msghdr* message, char* control, size_t controlLength, int 
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
 }
 
+/** Without a descriptor it is a call that a sealed server may make. */
+long SendNow(int socket, Bytes bytes, int fd) {
+  constexpr int kFlags = MSG_NOSIGNAL | MSG_EOR | MSG_DONTWAIT;
+  if (fd < 0) return OrErrno(send(socket, bytes.data, bytes.length, kFlags));
+  iovec part = {bytes.data, bytes.length};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  AttachDescriptor(&message, control, sizeof control, fd);
+  return OrErrno(sendmsg(socket, &message, kFlags));
+}
+
 Napi::Value SendPacket(const Napi::CallbackInfo& info) {
   Arguments args(info, "sendPacket");
   const int socket = args.Descriptor(0, "socket");
   const Bytes bytes = args.Uint8Array(1, "bytes");
   const int fd = args.DescriptorOrNone(2, "fd");
   if (args.Invalid()) return args.Thrown();
-  iovec part = {bytes.data, bytes.length};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  if (fd >= 0) AttachDescriptor(&message, control, sizeof control, fd);
   for (;;) {
-    const long sent = OrErrno(sendmsg(socket, &message, MSG_NOSIGNAL | MSG_EOR | MSG_DONTWAIT));
+    const long sent = SendNow(socket, bytes, fd);
     if (sent >= 0) return NumberOf(args.Env(), 0);
     if (sent == -EINTR) continue;
     const long waited = sent == -EAGAIN ? WaitFor(socket, POLLOUT, kSendTimeoutMs) : sent;
