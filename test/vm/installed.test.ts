@@ -314,8 +314,8 @@ describe('removal', () => {
   it('leaves nothing of the package', async () => {
     await ok('rm /etc/systemd/system/srv-other.mount && sed -i /fuse.ext4/d /etc/fstab && systemctl daemon-reload');
     const ours = 'fuse4fs|fuservicemount|mount\\.fuse\\.ext|/ext[234]$|/run/filesystems/.';
-    const found = `{ find / -xdev; find /run /var/lib/private; } | grep -E '${ours}' | grep -vE '^/(root|run/udev)/' || true`;
-    expect(await ok(found)).toBe('');
+    const every = 'find / -xdev; find /run /var/lib/private';
+    expect(await ok(`{ ${every}; } | grep -E '${ours}' | grep -vE '^/(root|run/udev)/' || true`)).toBe('');
     expect(
       await ok("systemctl list-unit-files --no-legend 'fuse4fs*' 'fuservicemount*'; systemctl --failed --no-legend"),
     ).toBe('');
