@@ -114,8 +114,13 @@ export class MappedFiles implements IomapOperations {
   /** OPEN has succeeded. */
   opened(request: Request): void {
     this.#opens.add(request.nodeId);
-    const inode = inodeOf(this.#engine, request.nodeId);
-    if (isMappable(inode)) this.#answers?.tellBeginning(inode);
+    try {
+      const inode = inodeOf(this.#engine, request.nodeId);
+      if (isMappable(inode)) this.#answers?.tellBeginning(inode);
+    } catch (error) {
+      // A broken map is for those to hear of who read the file.
+      this.#settings.onFailure(`mapping inode ${request.nodeId}`, error);
+    }
   }
 
   /** The reply tells of a file that is opened as it is made. */
