@@ -10,7 +10,7 @@ const STATES = Number(process.env.FUSE4FS_PEER_CRASHES ?? 20_000);
 const SMALL = ['-N', '64', '-m', '0'];
 const KINDS: readonly (readonly [name: string, Profile, blockBytes: number, sizeBytes: number, mkfs: string[]])[] = [
   ['extents', V7, 1024, 4 * MIB, ['-t', 'ext4', ...SMALL, '-J', 'size=1']],
-  ['extents, hardly any space', T5, 1024, 2 * MIB, ['-t', 'ext4', ...SMALL, '-J', 'size=1']],
+  ['extents, hardly any space', T5, 1024, 2.5 * MIB, ['-t', 'ext4', ...SMALL, '-J', 'size=1']],
   ['block maps', V7, 1024, 4 * MIB, ['-t', 'ext3', ...SMALL, '-J', 'size=1']],
   ['blocks of 4 KiB', T5, 4096, 10 * MIB, ['-t', 'ext4', ...SMALL, '-J', 'size=4']],
 ];

@@ -144,6 +144,7 @@ export class Exerciser {
       [1, 'shrink', () => this.kernel.shrink(() => this.random.u32() / 2 ** 32, 0.5)],
       [2, 'write back', (file) => this.#writeBack(file)],
       [1, 'fsync', (file) => this.#fsync(file)],
+      [1, 'sync', () => this.#sync()],
       [1, 'seek', (file) => this.#seek(file)],
       [2, 'reopen', (file) => this.#reopen(file)],
       [1, 'replace', (file) => this.#replace(file)],
@@ -335,6 +336,12 @@ export class Exerciser {
     if (errno !== 0) throw new Violation('D-1', `fsync fails with ${errnoName(errno)}`);
     this.kernel.checkAttributes(this.#inode(file));
     this.observer?.synced(file);
+  }
+
+  #sync(): void {
+    const errno = this.#do(this.kernel.syncfs());
+    if (errno !== 0) throw new Violation('D-1', `sync fails with ${errnoName(errno)}`);
+    for (const file of this.#files) if (file.inode !== null) this.observer?.synced(file);
   }
 
   /** Nothing that is not zero may lie in a hole. */

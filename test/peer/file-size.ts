@@ -105,7 +105,7 @@ export class FileSize {
     const { errno } = yield* this.#context.connection.ask(Op.FALLOCATE, inode.nodeId, FALLOCATE_BYTES, 0, () => {
       // The file's last block may go when all of it that belongs to the file is within the hole.
       const blockBytes = this.#context.blockBytes;
-      const freeEnd = end >= inode.size ? Math.ceil(end / blockBytes) * blockBytes : end;
+      const freeEnd = end >= inode.serverSize ? Math.ceil(end / blockBytes) * blockBytes : end;
       if ((mode & FallocateMode.PUNCH_HOLE) !== 0) this.#ledger.release(inode.nodeId, offset, freeEnd);
       else if ((mode & FallocateMode.ZERO_RANGE) !== 0) this.#ledger.loosen(inode.nodeId, offset, end);
       if ((mode & FallocateMode.KEEP_SIZE) === 0) inode.serverSize = Math.max(inode.serverSize, end);

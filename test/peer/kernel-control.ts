@@ -1,6 +1,6 @@
 import { closeSync, fstatSync } from 'node:fs';
-import { deviceSizeBytes } from '../../native/block-device.ts';
-import { Errno } from '../../shared/errno.ts';
+import { deviceSizeBytes, setDeviceBlockSize } from '../../native/block-device.ts';
+import { Errno, errnoOf } from '../../shared/errno.ts';
 import type { ControlHandler } from './connection.ts';
 import { ControlCode } from './control.ts';
 import type { Ledger } from './ledger.ts';
@@ -135,9 +135,16 @@ export class KernelControl implements ControlHandler {
   }
 
   #setBlockSize(id: number, bytes: number): number {
-    if (!this.#backings.has(id)) return -Errno.ENOENT;
-    const isPower = (bytes & (bytes - 1)) === 0;
-    return isPower && bytes >= 512 && bytes <= 4096 ? 0 : -Errno.EINVAL;
+    const backing = this.#backings.get(id);
+    if (backing === undefined) return -Errno.ENOENT;
+    try {
+      setDeviceBlockSize(backing.fd, bytes);
+      return 0;
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === null) throw error;
+      return -errno;
+    }
   }
 
   #find(view: DataView): PeerInode | number {

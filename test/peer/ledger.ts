@@ -39,6 +39,8 @@ export class Ledger {
   readonly #owners: Float64Array;
   /** By device block: how many commits had been seen when it was released; a release is on the disk after the next. */
   readonly #released: Int32Array;
+  /** By device block: 1 when its owner has been committed for certain. Who has it in no commit may lose it at once. */
+  readonly #committed: Uint8Array;
   /** Counts commits that reached the disk. */
   commits = 1;
   /** Releases are followed only where commits can be seen. */
@@ -50,6 +52,7 @@ export class Ledger {
     this.#blockBytes = blockBytes;
     this.#owners = new Float64Array(Math.ceil(deviceBytes / blockBytes));
     this.#released = new Int32Array(this.#owners.length);
+    this.#committed = new Uint8Array(this.#owners.length);
   }
 
   /** The server has said where a range is; `fileBytes`: what the kernel may use of it. */
@@ -87,7 +90,9 @@ export class Ledger {
         const device = file.device[block];
         if (this.#owners[device] === key(nodeId, block)) {
           this.#owners[device] = NOBODY;
-          if (file.state[block] !== State.LOOSE) this.#released[device] = this.commits;
+          if (file.state[block] !== State.LOOSE && this.#committed[device] !== 0) {
+            this.#released[device] = this.commits;
+          }
         }
       }
       file.state[block] = State.UNKNOWN;
@@ -105,6 +110,14 @@ export class Ledger {
     }
   }
 
+  /** A sync of the file has returned: its blocks are committed. */
+  synced(nodeId: number): void {
+    const file = this.#files.get(nodeId);
+    for (let block = 0; file !== undefined && block < file.count; block++) {
+      if (file.state[block] === State.MAPPED) this.#committed[file.device[block]] = 1;
+    }
+  }
+
   forget(nodeId: number): void {
     this.release(nodeId, 0, Number.MAX_SAFE_INTEGER);
     this.#files.delete(nodeId);
@@ -115,6 +128,7 @@ export class Ledger {
     this.#files.clear();
     this.#owners.fill(NOBODY);
     this.#released.fill(0);
+    this.#committed.fill(0);
   }
 
   /** Device bytes that a live mapping owns within the range: file and offset, or '' when none. */
@@ -211,6 +225,7 @@ export class Ledger {
         `device block ${device} is given to inode ${nodeId} before its release is on the disk`,
       );
     }
+    if (owner !== mine) this.#committed[device] = 0;
     this.#released[device] = 0;
     this.#owners[device] = mine;
   }

@@ -74,7 +74,10 @@ export class Machine {
     const loop = attachLoop(this.imagePath);
     this.#loopFd = loop.fd;
     this.devicePath = loop.path;
-    const fd = openSync(this.devicePath, constants.O_RDWR | constants.O_DIRECT);
+    // A page cache of its own, if any: the kernel's file I/O passes by the one that the service's descriptors have.
+    const other = attachLoop(this.imagePath);
+    const fd = openSync(other.path, constants.O_RDWR | constants.O_DIRECT);
+    closeSync(other.fd);
     this.#peerDevice = new PeerDevice(fd, settings.sizeBytes);
     this.ledger = new Ledger(settings.sizeBytes, settings.blockBytes);
     const { recordBytes } = settings;
@@ -152,7 +155,7 @@ export class Machine {
   }
 
   /** What e2fsck has to say about the disk; '' when it is in order. */
-  fsck(path: string = this.devicePath): string {
+  fsck(path: string = this.imagePath): string {
     const PATH = `${process.env.PATH ?? ''}:/sbin:/usr/sbin`;
     const result = spawnSync('e2fsck', ['-fn', path], { encoding: 'latin1', env: { ...process.env, PATH } });
     return result.status === 0 ? '' : `exit ${result.status}: ${result.stdout}${result.stderr}`;

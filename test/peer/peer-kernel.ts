@@ -438,6 +438,7 @@ export class PeerKernel {
     const body = this.connection.begin(16);
     body.setUint32(8, dataOnly ? 1 : 0, true);
     const { errno } = yield* this.connection.ask(Op.FSYNC, inode.nodeId, 16);
+    if (errno === 0 && !this.connection.isConcurrent) this.ledger.synced(inode.nodeId);
     return error || errno;
   }
 
@@ -463,7 +464,10 @@ export class PeerKernel {
       yield* this.buffered.writeback.run(inode);
       yield* this.#writeTimes(inode);
     }
-    return yield* this.#plain(Op.SYNCFS, this.rootNodeId, 8);
+    const errno = yield* this.#plain(Op.SYNCFS, this.rootNodeId, 8);
+    if (errno === 0 && !this.connection.isConcurrent)
+      for (const nodeId of this.inodes.keys()) this.ledger.synced(nodeId);
+    return errno;
   }
 
   *freeze(): Task<number> {

@@ -80,8 +80,15 @@ export const peerIoPath = (): string =>
 /** To be preloaded into a process whose writes shall be recorded. */
 export const recorderPath = (): string => compile('cc', 'record-device.c', 'record-device', ['-ldl'], '.so');
 
-/** The service with the peer in the kernel's place, from the sources as they are now. */
+let service: string | null = null;
+
+/** The service with the peer in the kernel's place, from the sources as they were when this was first asked for. */
 export function serviceProgram(): string {
+  service ??= bundledService();
+  return service;
+}
+
+function bundledService(): string {
   const { outputFiles } = buildSync({
     absWorkingDir: ROOT,
     entryPoints: [join(import.meta.dirname, 'service-under-peer.ts')],

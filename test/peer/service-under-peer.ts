@@ -11,6 +11,7 @@ import { LineLimiter, Log } from '../../shared/log.ts';
 import { toByteString } from '../../shared/service-protocol/byte-string.ts';
 import { ServiceFd } from './control.ts';
 import { PeerKernelDevice } from './peer-kernel-device.ts';
+import { plantBug } from './seeded-bugs.ts';
 
 const STDERR = { fd: 2, journal: false };
 
@@ -36,6 +37,7 @@ async function serve(): Promise<number> {
   return 0;
 }
 
+plantBug(process.env.PEER_SEEDED_BUG ?? '');
 serve().then(
   (code) => {
     process.exitCode = code;
