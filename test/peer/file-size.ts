@@ -103,14 +103,18 @@ export class FileSize {
     putU64(body, 16, length);
     body.setUint32(24, mode, true);
     const { errno } = yield* this.#context.connection.ask(Op.FALLOCATE, inode.nodeId, FALLOCATE_BYTES, 0, () => {
-      // The file's last block may go when all of it that belongs to the file is within the hole.
-      const blockBytes = this.#context.blockBytes;
-      const freeEnd = end >= inode.serverSize ? Math.ceil(end / blockBytes) * blockBytes : end;
-      if ((mode & FallocateMode.PUNCH_HOLE) !== 0) this.#ledger.release(inode.nodeId, offset, freeEnd);
+      if ((mode & FallocateMode.PUNCH_HOLE) !== 0) this.#punched(inode, offset, end);
       else if ((mode & FallocateMode.ZERO_RANGE) !== 0) this.#ledger.loosen(inode.nodeId, offset, end);
       if ((mode & FallocateMode.KEEP_SIZE) === 0) inode.serverSize = Math.max(inode.serverSize, end);
     });
     return errno;
+  }
+
+  #punched(inode: PeerInode, offset: number, end: number): void {
+    this.#ledger.release(inode.nodeId, offset, end);
+    // The file's last block may go as well when all of it that belongs to the file is within the hole.
+    const last = end - (end % this.#context.blockBytes);
+    if (end >= inode.serverSize && last >= offset) this.#ledger.loosen(inode.nodeId, last, end);
   }
 
   /** What comes into the file reads as zeros, and so does what leaves its last block. */
