@@ -12,6 +12,7 @@ import { errnoName, IN_HEADER_BYTES, NEVER_ENOSYS, Op, OUT_HEADER_BYTES, opName,
 export const MAX_WRITE_BYTES = 2 ** 20;
 const PACKET_BYTES = MAX_WRITE_BYTES + 4096;
 const ERRNO_LIMIT = 512;
+const EPIPE = 32;
 /** A server that says nothing for so long is stuck (L-1). */
 const SILENCE_MS = 30_000;
 
@@ -193,6 +194,7 @@ export class Connection {
     if (opcode !== Op.FORGET) this.#outstanding.set(unique, { opcode, nodeId, maxBytes, isAwaited, effect });
     this.#note(`${opName(opcode)} ${nodeId}${detailOf(opcode, this.body)}`);
     const errno = peerIo.send(this.#ends.channel, this.#request, change?.(view) ?? length);
+    if (errno === -EPIPE || errno === -Errno.ECONNRESET) throw new ServerGone(opName(opcode));
     if (errno !== 0) throw new Violation('L-1', `${opName(opcode)} can't be sent: errno ${-errno}`);
     return unique;
   }
@@ -225,7 +227,7 @@ export class Connection {
   }
 
   #replyOf(length: number, bytes: Uint8Array, view: DataView): Reply {
-    return { errno: -view.getInt32(4, true), bytes, view, at: OUT_HEADER_BYTES, length: length - OUT_HEADER_BYTES };
+    return { errno: 0 - view.getInt32(4, true), bytes, view, at: OUT_HEADER_BYTES, length: length - OUT_HEADER_BYTES };
   }
 
   #receive(timeoutMs: number): number {

@@ -143,6 +143,12 @@ export class Machine {
     return code;
   }
 
+  /** Ends the service and waits for that; the kernel has not noticed yet. */
+  async end(): Promise<void> {
+    this.#process?.kill('SIGKILL');
+    await this.#exit;
+  }
+
   /** Ends the service at once, as if it had crashed. */
   async kill(): Promise<void> {
     this.#process?.kill('SIGKILL');
