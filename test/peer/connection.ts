@@ -87,10 +87,6 @@ export class Connection {
     this.#handler = handler;
   }
 
-  get outstanding(): number {
-    return this.#outstanding.size;
-  }
-
   get isConcurrent(): boolean {
     return this.#concurrent !== null;
   }
@@ -145,21 +141,6 @@ export class Connection {
       }
     } finally {
       this.#concurrent = null;
-    }
-  }
-
-  /** Answers control calls until the server hangs up, or has answered all. */
-  drain(timeoutMs = SILENCE_MS): void {
-    while (this.#outstanding.size > 0) this.#takeReply(this.#receive(timeoutMs));
-  }
-
-  /** Answers control calls until the server hangs up. */
-  waitForHangUp(timeoutMs: number): void {
-    for (;;) {
-      const length = this.#receiveRaw(timeoutMs);
-      if (length === -Errno.ENODEV) return;
-      if (length < 0) throw new Violation('L-3', `the server does not hang up: errno ${-length}`);
-      throw new Violation('P-1', 'a reply when nothing was asked');
     }
   }
 

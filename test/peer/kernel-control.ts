@@ -4,7 +4,7 @@ import { Errno, errnoOf } from '../../shared/errno.ts';
 import type { ControlHandler } from './connection.ts';
 import { ControlCode } from './control.ts';
 import type { Ledger } from './ledger.ts';
-import { decodeRecord, endOf, isWithAddress, type MappingLimits, RECORD, roleOf, u64 } from './mapping.ts';
+import { decodeRecord, type MappingLimits, RECORD, roleOf, u64 } from './mapping.ts';
 import { MappingCache } from './mapping-cache.ts';
 import type { PeerInode } from './peer-inode.ts';
 import type { Profile } from './profile.ts';
@@ -211,9 +211,3 @@ export class KernelControl implements ControlHandler {
     return 0;
   }
 }
-
-/** For messages: what the cache of a file holds. */
-export const cacheText = (inode: PeerInode): string =>
-  (inode.cache?.entries ?? [])
-    .map((entry) => `${entry.offset}-${endOf(entry)}${isWithAddress(entry.type) ? `@${entry.address}` : ''}`)
-    .join(' ');
