@@ -13,6 +13,8 @@ export interface CommandLine {
   readonly lazy: boolean;
   /** Only tell whether there is a service. */
   readonly check: boolean;
+  /** Take away the mounts whose server is gone. */
+  readonly reap: boolean;
   readonly fake: boolean;
   readonly verbose: boolean;
   readonly updateMtab: boolean;
@@ -28,6 +30,7 @@ interface Switches {
   readonly type?: string;
   readonly options: readonly string[];
   readonly check?: boolean;
+  readonly reap?: boolean;
   readonly unmount?: boolean;
   readonly lazy?: boolean;
   readonly fake?: boolean;
@@ -55,10 +58,13 @@ export function parseCommandLine(program: string, args: readonly string[]): Comm
   if (switches.namespace !== undefined) throw new UsageError('mounting in another namespace (-N) is not supported');
   const unmount = switches.unmount === true;
   if (unmount && operands.length !== 1) throw new UsageError('-u takes a mount point and nothing else');
+  const reap = switches.reap === true;
+  if (reap && operands.length !== 0) throw new UsageError('--reap takes nothing else');
+  const needsType = !unmount && !reap;
   const type = switches.type ?? (isMountHelperName(program) ? program.slice('mount.'.length) : '');
-  if (!unmount && (type === '' || type === 'fuse')) throw new UsageError('cannot determine filesystem type, use -t');
+  if (needsType && (type === '' || type === 'fuse')) throw new UsageError('cannot determine filesystem type, use -t');
   const check = switches.check === true;
-  if (!unmount && (check ? operands.length !== 0 : operands.length < 1 || operands.length > 2))
+  if (needsType && (check ? operands.length !== 0 : operands.length < 1 || operands.length > 2))
     throw new UsageError(check ? '--check takes no source and no mount point' : 'give a source and a mount point');
   return {
     type,
@@ -66,13 +72,14 @@ export function parseCommandLine(program: string, args: readonly string[]): Comm
     unmount,
     lazy: switches.lazy === true,
     check,
+    reap,
     fake: switches.fake === true,
     verbose: switches.verbose === true,
     updateMtab: switches.mtab,
   };
 }
 
-const USAGES = ['SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]', '-u [-z] MOUNTPOINT', '-t TYPE --check'];
+const USAGES = ['SOURCE MOUNTPOINT -t TYPE [-fnsv] [-o OPTIONS]', '-u [-z] MOUNTPOINT', '-t TYPE --check', '--reap'];
 
 function definition(program: string): Command {
   return new Command(program)
@@ -87,6 +94,7 @@ function definition(program: string): Command {
     .option('-u, --unmount', 'unmount')
     .option('-z, --lazy', 'with -u: if the mount is busy, as soon as it is no longer')
     .option('--check', 'only tell whether there is a service for the type')
+    .option('--reap', 'unmount what has lost its server')
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
 }

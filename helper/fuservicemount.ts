@@ -1,9 +1,12 @@
 import { closeSync } from 'node:fs';
 import { basename } from 'node:path';
+import { splitMountOptions } from '../shared/mount-options.ts';
+import { toByteString } from '../shared/service-protocol/byte-string.ts';
 import { BrokerConnection } from './broker/connection.ts';
 import { mounterForCaller } from './caller-mounter.ts';
 import { type CommandLine, HelpRequest, isMountHelperName, parseCommandLine, UsageError } from './command-line.ts';
 import { connectToService, serviceIsPresent, subtypeOf } from './connect.ts';
+import { removeDeadMounts } from './dead-mounts.ts';
 import { FUSE_CONF_PATH, readFuseConf } from './fuse-conf.ts';
 import { runHelper } from './helper.ts';
 import { failureText, stderrReport } from './report.ts';
@@ -12,7 +15,7 @@ import { unmountForCaller } from './unmount.ts';
 /** mount(8)'s exit codes. Its 2, a system error, means "fall back to a driver outside the sandbox" to mount.fuse3. */
 const Exit = Object.freeze({ OK: 0, USAGE: 1, FAILURE: 1, NO_SERVICE: 2, BUG: 4, MOUNT_FAILURE: 32 });
 
-function main(program: string, args: readonly string[]): number {
+async function main(program: string, args: readonly string[]): Promise<number> {
   let line: CommandLine;
   try {
     line = parseCommandLine(program, args);
@@ -28,8 +31,19 @@ function main(program: string, args: readonly string[]): number {
   if (line.check) return serviceIsPresent(subtypeOf(line.type)) ? Exit.OK : Exit.FAILURE;
   if (line.unmount)
     return unmountForCaller(line.words[0], line.lazy, stderrReport(program, line.verbose)) ? Exit.OK : Exit.FAILURE;
+  if (line.reap) return (await removeDeadMounts(stderrReport(program, line.verbose))) ? Exit.OK : Exit.FAILURE;
+  if (asksForRemount(line.words)) {
+    stderrReport(program, false).error('remounting is not supported: unmount, and mount with the other options');
+    return isMountHelperName(program) ? Exit.MOUNT_FAILURE : Exit.USAGE;
+  }
   const status = mountThroughService(program, line);
   return status === Exit.OK || !isMountHelperName(program) ? status : Exit.MOUNT_FAILURE;
+}
+
+/** The kernel would take new flags, and the service never learn of them. */
+function asksForRemount(words: readonly string[]): boolean {
+  const list = words.at(-2) === '-o' ? toByteString(words.at(-1) ?? '') : toByteString('');
+  return splitMountOptions(list).some((option) => option.name === 'remount');
 }
 
 function mountThroughService(program: string, line: CommandLine): number {
@@ -71,9 +85,11 @@ function mountThroughService(program: string, line: CommandLine): number {
 }
 
 const program = basename(process.argv[1]);
-try {
-  process.exitCode = main(program, process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`${program}: bug: ${error instanceof Error ? error.stack : error}\n`);
-  process.exitCode = Exit.BUG;
-}
+main(program, process.argv.slice(2)).then(
+  // A file system that was asked something and does not answer must not keep us.
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    process.stderr.write(`${program}: bug: ${error instanceof Error ? error.stack : error}\n`);
+    process.exit(Exit.BUG);
+  },
+);

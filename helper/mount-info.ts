@@ -8,6 +8,7 @@ export interface MountEntry {
   readonly parentId: number;
   /** "major:minor" */
   readonly device: string;
+  readonly mountPoint: string;
   /** "ext4", "fuse.ext4"... */
   readonly type: string;
   /** Of the superblock, for FUSE with `user_id=`. */
@@ -32,10 +33,17 @@ export function parseMountTable(text: string): readonly MountEntry[] {
         id: Number(fields[0]),
         parentId: Number(fields[1]),
         device: fields[2],
+        mountPoint: unescapeOctal(fields[4]),
         type: fields[dash + 1],
         options: fields[dash + 3].split(','),
       };
     });
+}
+
+/** Blanks, line ends and backslashes in names are octal there; the rest is whatever bytes the name has. */
+function unescapeOctal(field: string): string {
+  const bytes = field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+  return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
 /** Names the mount that an open file lies in; of any namespace. */

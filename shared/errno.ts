@@ -43,6 +43,7 @@ export const Errno = Object.freeze({
   EAFNOSUPPORT: 97,
   ECONNRESET: 104,
   ENOBUFS: 105,
+  ENOTCONN: 107,
   ESHUTDOWN: 108,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,

@@ -15,6 +15,7 @@ describe('the command line', () => {
       words: ['/dev/sda', '/mnt', '-o', 'ro,a=b\\,c'],
       unmount: false,
       lazy: false,
+      reap: false,
       check: false,
       fake: true,
       verbose: true,
