@@ -222,7 +222,7 @@ Mount options:
                              let the kernel gather writes
   relatime, strictatime, nostrictatime
                              when reading changes the time of the last access
-  lazytime, nolazytime       with iomap: times alone are written late
+  lazytime, nolazytime       changes of times alone are written late
   grpid, bsdgroups, nogrpid, sysvgroups
                              group of new files: the directory's, or the creator's
   resuid=N, resgid=N         who may use the reserved blocks

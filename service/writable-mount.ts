@@ -126,7 +126,7 @@ export function openWritable(
     channel.close();
     return errno;
   };
-  return { isWritable: true, filesystem, fuse, rootNodeId, statistics, settle: () => settle(filesystem), finish };
+  return { isWritable: true, filesystem, fuse, rootNodeId, statistics, settle: () => settleAll(filesystem), finish };
 }
 
 function openFilesystem(
@@ -168,6 +168,7 @@ function writeOptions(options: Options, isMultiMountProtected: boolean, log: Log
     isMultiMountProtected,
     posixAcl: options.acl,
     accessTimes: accessTimesOf(options),
+    lazyTimes: options.lazyTimes,
     groupOfParent: options.groupOfParent,
     reservedUid: options.reservedUid,
     reservedGid: options.reservedGid,
@@ -202,7 +203,15 @@ function commitRegularly(filesystem: WritableFilesystem, seconds: number): NodeJ
   return setInterval(() => settle(filesystem), seconds * 1000);
 }
 
+/** Memory is short: inodes, too, that have nothing new but their times are to go. */
+function settleAll(filesystem: WritableFilesystem): void {
+  filesystem.lazyTimes.writeAll();
+  settle(filesystem);
+}
+
+/** Errors and old times are seen to at the beginning of a request, but there may be none. */
 function settle(filesystem: WritableFilesystem): void {
+  filesystem.beginRequest(0, 0);
   if (filesystem.isReadOnly) return;
   if (filesystem.hasChanges) filesystem.commit(() => {});
   else filesystem.checkpointSome();

@@ -10,6 +10,7 @@ import { encodeInode } from './inode-encode.ts';
 import { InodeFormat } from './inode-format.ts';
 import type { JournalParticipant } from './journal/handle.ts';
 import { INODE } from './layout/inode.ts';
+import type { LazyTimes } from './lazy-times.ts';
 import { requireLargeFile } from './superblock-write.ts';
 import type { InodeStore, WriteContext } from './write-context.ts';
 
@@ -49,6 +50,7 @@ export class InodeTable implements InodeStore, JournalParticipant {
   #lastReadAhead = -1;
   /** Null while the file system is only read. */
   #writing: WriteContext | null = null;
+  #lazyTimes: LazyTimes | null = null;
   /** Changes of the open handle; the objects are used again and again. */
   readonly #changes: InodeChange[] = [];
   #changesUsed = 0;
@@ -62,9 +64,10 @@ export class InodeTable implements InodeStore, JournalParticipant {
     this.#format = new InodeFormat(geometry, checksum);
   }
 
-  /** From now on inodes can be changed, within handles of `ctx`. */
-  becomeWritable(ctx: WriteContext): void {
+  /** From now on inodes can be changed, within handles of `ctx`. With `lazyTimes`, their times alone without. */
+  becomeWritable(ctx: WriteContext, lazyTimes: LazyTimes | null): void {
     this.#writing = ctx;
+    this.#lazyTimes = lazyTimes;
     ctx.handle.addParticipant(this);
   }
 
@@ -75,7 +78,7 @@ export class InodeTable implements InodeStore, JournalParticipant {
   get(ino: number): Inode {
     const remembered = this.#remembered[ino & (CACHED_INODES - 1)];
     if (remembered !== null && remembered.ino === ino) return remembered;
-    const inode = this.#changed(ino) ?? this.#takeDisplaced(ino) ?? this.#read(ino);
+    const inode = this.#changed(ino) ?? this.#takeDisplaced(ino) ?? this.#lazyTimes?.find(ino) ?? this.#read(ino);
     this.#remember(inode);
     return inode;
   }
@@ -92,8 +95,18 @@ export class InodeTable implements InodeStore, JournalParticipant {
     inode.dataChangedIn = inode.changedIn;
   }
 
-  /** Like `modify` for a change of times alone, which fdatasync need not see committed. */
+  /**
+   * Like `modify` for a change of times alone, which fdatasync need not see committed. With lazy times it may come
+   * after the handle, which is not undone then, unless the inode could not hold it all: encoding would change it.
+   */
   modifyTimes(inode: Inode): void {
+    const isLazy = this.#lazyTimes !== null && this.#format.fits(inode, INODE.i_atime_extra + 4);
+    if (isLazy && inode.modifiedIn !== this.#handleNumber) this.#lazyTimes?.add(inode);
+    else this.#modify(inode);
+  }
+
+  /** Brings times to the disk that `modifyTimes` has left in memory. */
+  modifyKept(inode: Inode): void {
     this.#modify(inode);
   }
 
@@ -131,6 +144,7 @@ export class InodeTable implements InodeStore, JournalParticipant {
   handleEnded(): void {
     for (let index = 0; index < this.#changesUsed; index++) {
       const { inode, isReplaced } = this.#changes[index];
+      this.#lazyTimes?.remove(inode.ino);
       if (isReplaced || (inode.linksCount === 0 && !this.#isOrphan(inode.ino))) this.#forget(inode);
     }
     this.#changesUsed = 0;

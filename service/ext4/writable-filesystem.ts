@@ -21,6 +21,7 @@ import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Incompat } from './layout/features.ts';
 import { DefaultMountOption, SUPERBLOCK, type Superblock } from './layout/superblock.ts';
+import { LazyTimes } from './lazy-times.ts';
 import { MountMarks } from './mount-marks.ts';
 import { touchAccessTime } from './namespace/access-time.ts';
 import { createNode, makeDirectory, makeSymlink, makeTemporary } from './namespace/create.ts';
@@ -72,6 +73,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
   readonly #options: WriteOptions;
   readonly #journal: Journal;
   readonly files: FileMapping;
+  readonly lazyTimes: LazyTimes;
   readonly #errors: ErrorHandling;
   readonly #space: SpaceAwaiting;
   readonly #marks: MountMarks;
@@ -149,7 +151,8 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
       { groupOfParent, random: options.random, report },
     );
     this.orphans = new OrphanRegistry(this, { isInUse: (ino) => this.inodeAllocator.isInUse(ino), report });
-    this.inodes.becomeWritable(this);
+    this.lazyTimes = new LazyTimes(this, (inode) => this.inodes.modifyKept(inode), report);
+    this.inodes.becomeWritable(this, options.lazyTimes ? this.lazyTimes : null);
     this.#journal = this.#openJournal();
     this.journalStatistics = this.#journal;
     this.#space = new SpaceAwaiting(device, () => this.commitNow());
@@ -224,6 +227,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.#options.readClock(this.now);
     this.beginOperation();
     this.#errors.settle();
+    this.lazyTimes.writeDue();
   }
 
   /** A request failed, or something less: what that means for the mount is decided before the next request. */
@@ -293,6 +297,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
     this.blocks.discardReservation(ino);
     this.files.forget(ino);
     if (this.orphans.has(ino)) this.#space.retry(() => evict(this, this.inode(ino)));
+    else if (!this.isReadOnly) this.lazyTimes.write(ino);
   }
 
   setAttributes(inode: Inode, change: AttributeChange): void {
@@ -389,8 +394,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   /** Brings everything to its place and leaves a clean image, for changes to go on after `thaw`. 0 or an errno. */
   freeze(): number {
-    const errno = this.#journal.flush();
-    return errno === 0 ? this.#marks.noteUnmount(this.#writtenKib) : errno;
+    return this.#leaveClean(() => this.#journal.flush());
   }
 
   thaw(): void {
@@ -404,12 +408,13 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
 
   /** Ends writing: brings everything to its place and marks the file system clean. Returns 0 or a positive errno. */
   close(): number {
-    const errno = this.#journal.close();
-    return errno === 0 ? this.#marks.noteUnmount(this.#writtenKib) : errno;
+    return this.#leaveClean(() => this.#journal.close());
   }
 
-  get #writtenKib(): number {
-    return Math.floor(this.#options.writtenBytes() / 1024);
+  #leaveClean(emptyJournal: () => number): number {
+    this.lazyTimes.writeAll();
+    const errno = emptyJournal();
+    return errno === 0 ? this.#marks.noteUnmount(Math.floor(this.#options.writtenBytes() / 1024)) : errno;
   }
 
   #discard(pblk: number, lenBlocks: number): boolean {

@@ -45,7 +45,7 @@ export interface InodeStore {
    * When the handle ends the fields are encoded and the checksum is made, once.
    */
   modify(inode: Inode): void;
-  /** Like `modify` for a change of times alone, which fdatasync need not wait for. */
+  /** Like `modify` for a change of times alone, which fdatasync need not wait for and the disk may get late. */
   modifyTimes(inode: Inode): void;
   /** A new inode object for a number that was just allocated, already modified; the table's bytes are all zero. */
   create(ino: number): Inode;

@@ -7,6 +7,8 @@ export interface WriteOptions extends OpenOptions {
   /** The mount's options, as far as the engine has to do with them. */
   readonly posixAcl: boolean;
   readonly accessTimes: AccessTimePolicy;
+  /** Changes of times alone stay in memory for a while. */
+  readonly lazyTimes: boolean;
   /** New inodes get their directory's group. Null in this and other switches: as the superblock says. */
   readonly groupOfParent: boolean | null;
   /** Who may use the reserved blocks besides root; null: as the superblock says. */

@@ -36,6 +36,7 @@ export class Durability {
     const inode = inodeOf(engine, request.nodeId);
     const dataOnly = (request.u32(FSYNC_IN.fsync_flags) & FsyncFlag.DATA_ONLY) !== 0;
     const answer = this.#answering(request);
+    if (!dataOnly && !engine.isReadOnly) engine.lazyTimes.write(inode.ino);
     // After an abort nobody knows what is on the device: that is for `commit` to say.
     if (engine.isReadOnly || engine.needsCommit(inode, dataOnly)) engine.commit(answer);
     else this.#flush(answer);
@@ -44,6 +45,7 @@ export class Durability {
 
   /** SYNCFS, and whatever else wants all of the file system on stable storage. */
   syncfs(request: Request): number {
+    this.#engine.lazyTimes.writeAll();
     this.#engine.commit(this.#answering(request));
     return DEFERRED;
   }

@@ -66,6 +66,7 @@ export type WritableEngine = Engine &
     | 'isReadOnly'
     | 'reclaimThrough'
     | 'needsCommit'
+    | 'lazyTimes'
     | 'abort'
     | 'noteError'
     | 'files'

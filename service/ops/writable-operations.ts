@@ -405,6 +405,7 @@ export class WritableOperations extends ReadOperations implements Operations {
    */
   #shutDown(): number {
     this.#writer.waitForAll();
+    this.#engine.lazyTimes.writeAll();
     const errno = this.#engine.commitNow();
     this.#isShutDown = true;
     this.#engine.abort(Errno.ESHUTDOWN, 'shut down as asked');

@@ -35,6 +35,7 @@ export function openWritable(device: WritableBlockDevice, options: Partial<Write
     log: () => {},
     posixAcl: true,
     accessTimes: { files: AccessTimes.RELATIVE, directories: AccessTimes.RELATIVE },
+    lazyTimes: false,
     groupOfParent: false,
     reservedUid: null,
     reservedGid: null,

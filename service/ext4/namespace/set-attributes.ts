@@ -7,7 +7,7 @@ import { isCallers } from '../mappable.ts';
 import { truncate } from '../truncate.ts';
 import type { WriteContext } from '../write-context.ts';
 import { requireChangeable, requireMutable } from './protection.ts';
-import { touchChange } from './times.ts';
+import { touchChange, touchTimes } from './times.ts';
 
 const UNCHANGED = -1;
 
@@ -31,7 +31,7 @@ export class AttributeChange {
   setsCtime = false;
   ctimeSec = 0;
   ctimeNsec = 0;
-  /** The times are those of earlier changes, told late. */
+  /** Nothing but times is set, those of earlier changes, told late. */
   bringsKeptTimes = false;
   /** Data or owner change on behalf of somebody who may not keep set-user-ID and set-group-ID. */
   dropsPrivileges = false;
@@ -74,7 +74,9 @@ export function setAttributes(ctx: WriteContext, inode: Inode, change: Attribute
 }
 
 function apply(ctx: WriteContext, inode: Inode, change: AttributeChange): void {
-  touchChange(ctx, inode);
+  // Callers who own files have waited with the times as long as these may wait.
+  if (change.bringsKeptTimes && !isCallers(ctx, inode)) touchTimes(ctx, inode);
+  else touchChange(ctx, inode);
   if (change.uid !== UNCHANGED) inode.uid = change.uid;
   if (change.gid !== UNCHANGED) inode.gid = change.gid;
   if (change.dropsPrivileges) inode.mode = withoutPrivileges(inode.mode);

@@ -12,6 +12,12 @@ export function touchChange(ctx: WriteContext, inode: Inode): void {
   setChangeTime(inode, ctx.now);
 }
 
+/** The inode's times have changed, and nothing else. */
+export function touchTimes(ctx: WriteContext, inode: Inode): void {
+  ctx.inodes.modifyTimes(inode);
+  setChangeTime(inode, ctx.now);
+}
+
 /** The inode's content has changed: a file's data or a directory's entries. */
 export function touchContent(ctx: WriteContext, inode: Inode): void {
   touchChange(ctx, inode);
