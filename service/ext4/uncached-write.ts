@@ -1,24 +1,18 @@
-import type { DeviceStep } from './block-device.ts';
 import { DeviceError } from './errors.ts';
 import type { WriteContext } from './write-context.ts';
 
-/** What direct I/O is certain to take, and the unit of the device's page cache. */
-const PAGE_BYTES = 4096;
 const ZEROS_BYTES = 256 * 1024;
 
 let zeros: Uint8Array = new Uint8Array(0);
 
 /**
- * Writes file data so that nothing of it stays in the device's page cache, where it could be written once more over
- * what somebody else writes past the cache later. Returns when it is there. `bytes` are from `ctx.alignedBuffer`.
+ * Writes file data so that nothing of it waits in the device's page cache, from where it could be written once more over
+ * what somebody else writes past the cache later: what is not of whole pages goes through the cache, and is written out
+ * of it at once. Returns when the device has it, perhaps in a cache of its own. `bytes` are from `ctx.alignedBuffer`.
  */
 export function writeUncached(ctx: WriteContext, deviceOffset: number, bytes: Uint8Array): void {
-  const isAligned = deviceOffset % PAGE_BYTES === 0 && bytes.length % PAGE_BYTES === 0;
-  const write: DeviceStep = { kind: 'write', offsetBytes: deviceOffset, bytes, durable: false };
-  // Otherwise it goes through the cache, which is clean again after a flush.
-  const steps: readonly DeviceStep[] = isAligned ? [write] : [write, { kind: 'flush' }];
   let errno = -1;
-  const program = ctx.device.run(steps, (result) => {
+  const program = ctx.device.run([{ kind: 'write', offsetBytes: deviceOffset, bytes, durable: false }], (result) => {
     errno = result;
   });
   if (errno < 0) ctx.device.wait(program);

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { Opcode } from '../../../service/fuse/abi.ts';
 import { AttributeFlag, IoendFlag, IomapOperation, RecordFlag, RecordType } from '../../../service/fuse/iomap-abi.ts';
 import { IOMAP_PROFILES, IomapNotifyCode, IomapOpcode } from '../../../service/fuse/iomap-profile.ts';
@@ -234,6 +234,18 @@ describe('IOMAP_BEGIN', () => {
     expect(session.image.fs.orphans.has(node)).toBe(true);
     ioend(session, node, IoendFlag.APPEND, 0, 10_000);
     expect(session.image.fs.orphans.has(node)).toBe(false);
+    settle(session);
+  });
+
+  it('waits for no flush of the device when it zeroes blocks smaller than a page', () => {
+    const session = new IomapSession(images.make(16 * MIB, ['-t', 'ext3', '-b', '1024']), T5);
+    const node = create(session, 'a');
+    session.kernel.refusal = Errno.ESTALE;
+    const run = vi.spyOn(session.image.device, 'run');
+    const place = begin(session, node, Op.WRITE | Op.FAULT, 3072, 5000);
+    expect(place).toMatchObject({ offset: 3072, length: 5120, type: RecordType.MAPPED });
+    const steps = run.mock.calls.flatMap(([program]) => program);
+    expect(steps).toMatchObject([{ kind: 'write', offsetBytes: Number(place.address), durable: false }]);
     settle(session);
   });
 
