@@ -9,6 +9,7 @@ import { FallocateMode } from './file-size.ts';
 import { distinctBytes, ModelFile } from './model-file.ts';
 import type { PeerInode } from './peer-inode.ts';
 import type { PeerKernel } from './peer-kernel.ts';
+import { RangeClaims } from './range-claims.ts';
 import { Violation } from './violation.ts';
 import { errnoName } from './wire.ts';
 
@@ -28,6 +29,7 @@ export class Storm {
   readonly #settings: StormSettings;
   readonly #random: Prng;
   readonly files: ModelFile[] = [];
+  readonly #claims = new Map<ModelFile, RangeClaims>();
   readonly history: string[] = [];
 
   constructor(kernel: PeerKernel, settings: StormSettings) {
@@ -95,6 +97,20 @@ export class Storm {
     }
   }
 
+  /** Another operation than a store through a mapping. */
+  #claiming<T>(file: ModelFile, from: number, to: number, task: Task<T>): Task<T> {
+    return this.#claimsOf(file).during(false, from, to, task);
+  }
+
+  #claimsOf(file: ModelFile): RangeClaims {
+    let claims = this.#claims.get(file);
+    if (claims === undefined) {
+      claims = new RangeClaims();
+      this.#claims.set(file, claims);
+    }
+    return claims;
+  }
+
   #length(): number {
     return 1 + this.#random.below(this.#settings.maxIoBytes);
   }
@@ -104,19 +120,19 @@ export class Storm {
     const pos = Math.floor(this.#random.below(file.size + 1) / grain) * grain;
     const into = new Uint8Array(Math.ceil(this.#length() / grain) * grain);
     const task = direct ? this.#kernel.directRead(inode, pos, into) : this.#kernel.read(inode, pos, into);
-    const count = yield* task;
+    const count = yield* this.#claiming(file, pos, pos + into.length, task);
     if (count < 0) throw new Violation('D-1', `a read fails with ${errnoName(-count)}`);
-    // A write through a mapping may have come between the parts of this.
     if (count !== Math.max(0, Math.min(into.length, file.size - pos))) {
       throw new Violation('D-1', `a read at ${pos} of ${file.size}: ${count} bytes`);
     }
-    if (!direct) file.compare(pos, into.subarray(0, count), 'read');
+    file.compare(pos, into.subarray(0, count), direct ? 'direct read' : 'read');
     return `read ${pos}+${count}`;
   }
 
   *#write(file: ModelFile, inode: PeerInode, pos: number): Task<string> {
     const data = this.#bytes(Math.min(this.#length(), this.#settings.maxBytes - pos));
-    const written = yield* this.#kernel.write(inode, pos, data);
+    const task = this.#kernel.write(inode, pos, data);
+    const written = yield* this.#claiming(file, pos, pos + data.length, task);
     return this.#written(file, 'write', pos, data, written);
   }
 
@@ -126,7 +142,8 @@ export class Storm {
     const pos = this.#random.below(file.size);
     const { folioBytes } = inode.pages;
     const data = this.#bytes(Math.min(this.#length(), file.size - pos, folioBytes - (pos % folioBytes)));
-    const written = yield* this.#kernel.mappedWrite(inode, pos, data);
+    const task = this.#kernel.mappedWrite(inode, pos, data);
+    const written = yield* this.#claimsOf(file).during(true, pos, pos + data.length, task);
     // The file may have become shorter before the program came to it.
     if (written === -14) return 'a mapped write behind the end';
     return this.#written(file, 'mapped write', pos, data, written);
@@ -155,7 +172,8 @@ export class Storm {
 
   *#truncate(file: ModelFile, inode: PeerInode): Task<string> {
     const size = this.#random.below(this.#settings.maxBytes);
-    const errno = yield* this.#kernel.truncate(inode, size);
+    const task = this.#kernel.truncate(inode, size);
+    const errno = yield* this.#claiming(file, size, Number.MAX_SAFE_INTEGER, task);
     if (errno !== 0) throw new Violation('D-1', `truncation fails with ${errnoName(errno)}`);
     file.resize(size);
     return `truncate to ${size}`;
@@ -174,7 +192,8 @@ export class Storm {
   *#fallocate(file: ModelFile, inode: PeerInode, mode: number): Task<string> {
     const offset = this.#random.below(this.#settings.maxBytes);
     const length = Math.min(this.#length(), this.#settings.maxBytes - offset);
-    const errno = yield* this.#kernel.fallocate(inode, mode, offset, length);
+    const task = this.#kernel.fallocate(inode, mode, offset, length);
+    const errno = yield* this.#claiming(file, offset, offset + length, task);
     if (errno !== 0 && errno !== Errno.ENOSPC) throw new Violation('D-1', `fallocate: ${errnoName(errno)}`);
     if (errno === 0) file.allocated(mode, offset, length);
     return `fallocate ${mode} ${offset}+${length}=${errno}`;
