@@ -6,9 +6,10 @@ const ZEROS_BYTES = 256 * 1024;
 let zeros: Uint8Array = new Uint8Array(0);
 
 /**
- * Writes file data so that nothing of it waits in the device's page cache, from where it could be written once more over
- * what somebody else writes past the cache later: what is not of whole pages goes through the cache, and is written out
- * of it at once. Returns when the device has it, perhaps in a cache of its own. `bytes` are from `ctx.alignedBuffer`.
+ * Writes file data so that nothing of it waits in the device's page cache, from where it could be written once more
+ * over what somebody else writes past the cache later: what is not of whole pages goes through the cache, and is
+ * written out of it at once. Returns when the device has it, perhaps in a cache of its own. `bytes` are from
+ * `ctx.alignedBuffer`.
  */
 export function writeUncached(ctx: WriteContext, deviceOffset: number, bytes: Uint8Array): void {
   let errno = -1;
