@@ -12,12 +12,17 @@ export interface MountClient {
 /** First argument of the program when it is to be the process that asks. */
 export const AGENT_WORD = '--agent';
 
+interface Agent {
+  readonly child: ChildProcess;
+  readonly input: NodeJS.WritableStream;
+  readonly lines: Interface;
+}
+
 /** Asks through a process of its own, which is started when needed and left behind when it hangs. */
 export class AgentProcess implements MountClient {
   readonly #command: readonly string[];
   readonly #timeoutMs: number;
-  #child: ChildProcess | null = null;
-  #lines: Interface | null = null;
+  #agent: Agent | null = null;
 
   /** `command` runs the agent. */
   constructor(command: readonly string[], timeoutMs: number) {
@@ -26,17 +31,20 @@ export class AgentProcess implements MountClient {
   }
 
   async ask(request: MountRequest): Promise<MountAnswer> {
-    const { input, lines, child } = this.#started();
-    const answered = new Promise<MountAnswer>((resolve) => {
-      lines.once('line', (line) => resolve(JSON.parse(line) as MountAnswer));
-      lines.once('close', () => resolve(failure(Errno.EPIPE, 'the process that asks has ended')));
-      child.once('error', (error) => resolve(failure(Errno.EPIPE, error.message)));
-    });
-    input.write(`${JSON.stringify(request)}\n`);
-    const answer = await this.#inTime(answered);
-    lines.removeAllListeners();
+    const agent = this.#agent ?? (await this.#start());
+    const answer = agent === null ? ENDED : await this.#answerOf(agent, request);
+    agent?.lines.removeAllListeners();
     if (!answer.ok && (answer.errno === Errno.ETIMEDOUT || answer.errno === Errno.EPIPE)) this.close();
     return answer;
+  }
+
+  #answerOf({ input, lines }: Agent, request: MountRequest): Promise<MountAnswer> {
+    const answered = new Promise<MountAnswer>((resolve) => {
+      lines.once('line', (line) => resolve(JSON.parse(line) as MountAnswer));
+      lines.once('close', () => resolve(ENDED));
+    });
+    input.write(`${JSON.stringify(request)}\n`);
+    return this.#inTime(answered);
   }
 
   async #inTime(answered: Promise<MountAnswer>): Promise<MountAnswer> {
@@ -52,30 +60,39 @@ export class AgentProcess implements MountClient {
 
   /** Lets go of the process. One that hangs ends when its server does. */
   close(): void {
-    const child = this.#child;
-    this.#lines?.close();
-    this.#child = null;
-    this.#lines = null;
-    if (child === null) return;
-    child.stdin?.destroy();
-    child.stdout?.destroy();
-    child.kill('SIGKILL');
-    child.unref();
+    const agent = this.#agent;
+    this.#agent = null;
+    if (agent === null) return;
+    agent.lines.close();
+    agent.child.stdin?.destroy();
+    agent.child.stdout?.destroy();
+    agent.child.kill('SIGKILL');
+    agent.child.unref();
   }
 
-  #started(): { input: NodeJS.WritableStream; lines: Interface; child: ChildProcess } {
-    if (this.#child === null) {
-      const [program, ...words] = this.#command;
-      this.#child = spawn(program, [...words, AGENT_WORD], { stdio: ['pipe', 'pipe', 'inherit'] });
-      // It may be gone before it has read what it is asked: that is seen by its not answering.
-      this.#child.stdin?.on('error', () => {});
-    }
-    const { stdin, stdout } = this.#child;
-    if (stdin === null || stdout === null) throw new Error('the process that asks has no pipes');
-    this.#lines ??= createInterface({ input: stdout });
-    return { input: stdin, lines: this.#lines, child: this.#child };
+  /**
+   * Starting may take a slow machine longer than a server may take to answer: the time for answers begins when it is
+   * done. Null when the process ends before.
+   */
+  async #start(): Promise<Agent | null> {
+    const [program, ...words] = this.#command;
+    const child = spawn(program, [...words, AGENT_WORD], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const { stdin, stdout } = child;
+    const lines = createInterface({ input: stdout });
+    child.once('error', () => lines.close());
+    // It may be gone before it has read what it is asked: that is seen by its not answering.
+    stdin.on('error', () => {});
+    this.#agent = { child, input: stdin, lines };
+    const ready = await new Promise<boolean>((resolve) => {
+      lines.once('line', () => resolve(true));
+      lines.once('close', () => resolve(false));
+    });
+    lines.removeAllListeners();
+    return ready ? this.#agent : null;
   }
 }
+
+const ENDED: MountAnswer = Object.freeze(failure(Errno.EPIPE, 'the process that asks has ended'));
 
 function failure(errno: number, reason: string): MountAnswer {
   return { ok: false, errno, reason };

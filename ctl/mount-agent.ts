@@ -20,9 +20,11 @@ const SHUTDOWN_FLAGS_BYTES = 4;
 
 /**
  * The process that asks the servers. One that does not answer holds whoever asks, out of reach of any signal; so the
- * program asks through this process, and leaves it behind.
+ * program asks through this process, and leaves it behind. The first line it says is that it is ready; the others are
+ * answers.
  */
 export async function runAgent(): Promise<number> {
+  process.stdout.write('ready\n');
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(answer(JSON.parse(line) as MountRequest))}\n`);
   }
