@@ -31,7 +31,7 @@ export default defineConfig({
       project('peer', 600_000, false),
       // Need Debian's tools for packages, and for vm a virtual machine: see test/vm.
       project('package', 120_000, false),
-      project('vm', 300_000, false),
+      project('vm', 900_000, false),
     ],
   },
 });

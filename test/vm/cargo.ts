@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { compiledAddon } from '../support/compiled-tool.ts';
 import { buildPackage } from '../support/debian-package.ts';
 
 const here = import.meta.dirname;
 
 export interface Cargo {
-  /** What goes into the machine: the packages, the tools, an image. */
+  /** What goes into the machine: the packages, the tools, the probe of the sandbox. */
   readonly archive: string;
   readonly upgradedVersion: string;
 }
@@ -32,6 +33,9 @@ export function loadCargo(work: string): Cargo {
   cpSync(deb, join(hold, basename(deb)));
   const upgradedVersion = upgradeOf(deb, join(hold, 'upgrade'), work);
   cpSync(join(here, 'tools'), join(hold, 'tools'), { recursive: true });
+  mkdirSync(join(hold, 'probe'));
+  cpSync(join(here, '..', 'boot', 'sandbox-probe.cjs'), join(hold, 'probe', 'sandbox-probe.cjs'));
+  cpSync(compiledAddon('forbidden-calls'), join(hold, 'probe', 'forbidden-calls.node'));
   const archive = join(work, 'cargo.tar');
   execFileSync('tar', ['--create', '--file', archive, '--directory', hold, '.']);
   return { archive, upgradedVersion };
