@@ -50,6 +50,7 @@ export class MountSettings {
   /** Null in these: as the superblock's default mount options say. */
   barrier: boolean | null = null;
   discard: boolean | null = null;
+  journalChecksum = false;
   strictAccessTimes = false;
   lazyTimes = false;
   groupOfParent: boolean | null = null;
@@ -182,6 +183,12 @@ const WORDS = new Map<string, (settings: MountSettings) => void>(
     },
     nodiscard: (settings) => {
       settings.discard = false;
+    },
+    journal_checksum: (settings) => {
+      settings.journalChecksum = true;
+    },
+    nojournal_checksum: (settings) => {
+      settings.journalChecksum = false;
     },
     strictatime: (settings) => {
       settings.strictAccessTimes = true;
@@ -335,7 +342,7 @@ const SILENT_WORDS = new Set<string>([
  */
 const WORDS_WITHOUT_EFFECT = new Set<string>([
   ...['delalloc', 'block_validity', 'dioread_lock', 'dioread_nolock'],
-  ...['auto_da_alloc', 'noauto_da_alloc', 'journal_checksum', 'nojournal_checksum', 'journal_async_commit'],
+  ...['auto_da_alloc', 'noauto_da_alloc', 'journal_async_commit'],
   ...['init_itable', 'noinit_itable', 'i_version', 'iversion'],
   ...['noiversion', 'prefetch_block_bitmaps', 'no_prefetch_block_bitmaps', 'nombcache', 'no_mbcache', 'noquota'],
   ...['auto_unmount', 'clone_fd', 'foreground', 'timing', 'iomap_cache', 'noiomap_cache'],

@@ -39,6 +39,7 @@ export interface Options {
   readonly commitSeconds: number;
   /** Null in these: as the superblock's default mount options say. */
   readonly barrier: boolean | null;
+  readonly journalChecksum: boolean;
   readonly discard: boolean | null;
   readonly strictAccessTimes: boolean;
   /** The kernel brings times that it keeps late; without iomap it has none that matter. */
@@ -128,6 +129,7 @@ function optionsOf(
     errors: settings.errors,
     commitSeconds: settings.commitSeconds,
     barrier: settings.barrier,
+    journalChecksum: settings.journalChecksum,
     discard: settings.discard,
     strictAccessTimes: settings.strictAccessTimes,
     lazyTimes: settings.lazyTimes,
@@ -217,6 +219,8 @@ Mount options:
                              time between commits of the journal, 0: on demand only
   data=MODE                  ordered; writeback is taken for it
   barrier[=0|1], nobarrier   flush the caches of the device where order matters
+  journal_checksum, nojournal_checksum
+                             sum transactions of the journal where metadata has no checksums
   discard, nodiscard         tell the device which blocks are free
   writeback_cache, nowriteback_cache
                              let the kernel gather writes

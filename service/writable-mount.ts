@@ -173,6 +173,7 @@ function writeOptions(options: Options, isMultiMountProtected: boolean, log: Log
     reservedUid: options.reservedUid,
     reservedGid: options.reservedGid,
     barrier: options.barrier,
+    journalChecksum: options.journalChecksum,
     discard: options.discard,
     mountPoint: bytesOf(options.mountPoint),
     readClock: readCoarseClock,

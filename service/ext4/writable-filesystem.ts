@@ -16,7 +16,7 @@ import { GroupInodeAllocator } from './inode-allocator.ts';
 import { atomically } from './journal/atomically.ts';
 import { Handle } from './journal/handle.ts';
 import { Journal } from './journal/journal.ts';
-import { JournalChecksumVersion } from './journal/journal-superblock-image.ts';
+import { journalChecksumVersion } from './journal/journal-superblock-image.ts';
 import { replayJournal } from './journal/replay.ts';
 import { openJournalFile } from './journal-file.ts';
 import { Incompat } from './layout/features.ts';
@@ -189,7 +189,7 @@ export class WritableFilesystem extends Filesystem implements WriteContext {
       fsBlocksCount: superblock.blocksCount,
       crc32c,
       is64bit: superblock.hasIncompat(Incompat.BIT64),
-      checksumVersion: this.checksum.enabled ? JournalChecksumVersion.V3 : JournalChecksumVersion.NONE,
+      checksumVersion: journalChecksumVersion(this.checksum.enabled, this.#options.journalChecksum),
       now: this.now,
     });
   }

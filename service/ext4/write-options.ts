@@ -17,6 +17,8 @@ export interface WriteOptions extends OpenOptions {
   /** The right to write that the mmp feature asks for is held (see mmp.ts). */
   readonly isMultiMountProtected: boolean;
   readonly barrier: boolean | null;
+  /** Transactions in the journal are summed even where nothing else is. */
+  readonly journalChecksum: boolean;
   /** Discard freed blocks once it is certain that they are free. */
   readonly discard: boolean | null;
   /** Path of the mount point for the superblock's record, null when unknown. */

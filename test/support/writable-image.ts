@@ -41,6 +41,7 @@ export function openWritable(device: WritableBlockDevice, options: Partial<Write
     reservedGid: null,
     isMultiMountProtected: false,
     barrier: true,
+    journalChecksum: false,
     discard: false,
     mountPoint: null,
     writtenBytes: () => 0,

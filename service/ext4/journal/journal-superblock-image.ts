@@ -7,6 +7,12 @@ import { JournalSuperblock } from './journal-superblock.ts';
 /** How the log is checksummed: not at all, each transaction as a whole, or block by block. */
 export const JournalChecksumVersion = Object.freeze({ NONE: 0, V1: 1, V2: 2, V3: 3 });
 
+/** As the kernel chooses it; `isWanted`: by the mount option journal_checksum. */
+export function journalChecksumVersion(hasMetadataChecksums: boolean, isWanted: boolean): number {
+  if (hasMetadataChecksums) return JournalChecksumVersion.V3;
+  return isWanted ? JournalChecksumVersion.V1 : JournalChecksumVersion.NONE;
+}
+
 const CHECKSUM_BITS: readonly (readonly [compat: number, incompat: number])[] = [
   [0, 0],
   [JournalCompat.CHECKSUM, 0],
