@@ -67,7 +67,7 @@ export class Connection {
   readonly trace: string[] = [];
   traceLength = 100;
   #handler: ControlHandler | null = null;
-  readonly #ends: Ends;
+  readonly ends: Ends;
   readonly #request = new Uint8Array(PACKET_BYTES);
   readonly #requestView = new DataView(this.#request.buffer);
   readonly #received = new Uint8Array(PACKET_BYTES);
@@ -78,7 +78,7 @@ export class Connection {
 
   constructor(profile: Profile, ends: Ends) {
     this.profile = profile;
-    this.#ends = ends;
+    this.ends = ends;
     this.body = new DataView(this.#request.buffer, IN_HEADER_BYTES);
     this.bodyBytes = this.#request.subarray(IN_HEADER_BYTES);
   }
@@ -145,9 +145,9 @@ export class Connection {
   }
 
   hangUp(): void {
-    closeSync(this.#ends.channel);
-    closeSync(this.#ends.control);
-    closeSync(this.#ends.notify);
+    closeSync(this.ends.channel);
+    closeSync(this.ends.control);
+    closeSync(this.ends.notify);
   }
 
   #send(
@@ -174,7 +174,7 @@ export class Connection {
     this.counts.set(opcode, (this.counts.get(opcode) ?? 0) + 1);
     if (opcode !== Op.FORGET) this.#outstanding.set(unique, { opcode, nodeId, maxBytes, isAwaited, effect });
     this.#note(`${opName(opcode)} ${nodeId}${detailOf(opcode, this.body)}`);
-    const errno = peerIo.send(this.#ends.channel, this.#request, change?.(view) ?? length);
+    const errno = peerIo.send(this.ends.channel, this.#request, change?.(view) ?? length);
     if (errno === -EPIPE || errno === -Errno.ECONNRESET) throw new ServerGone(opName(opcode));
     if (errno !== 0) throw new Violation('L-1', `${opName(opcode)} can't be sent: errno ${-errno}`);
     return unique;
@@ -226,7 +226,7 @@ export class Connection {
 
   /** The next packet of the channel; answers what comes by the other sockets before. */
   #receiveRaw(timeoutMs: number): number {
-    const { channel, control, notify } = this.#ends;
+    const { channel, control, notify } = this.ends;
     for (;;) {
       const length = peerIo.receive(channel, control, notify, this.#received, timeoutMs);
       if (length === CONTROL_IS_READABLE) this.#control(control);

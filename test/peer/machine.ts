@@ -88,6 +88,13 @@ export class Machine {
     return this.#peerDevice;
   }
 
+  /** Of the service that runs. */
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error('no service runs');
+    return pid;
+  }
+
   get stderrPath(): string {
     return join(this.#directory, 'stderr');
   }
