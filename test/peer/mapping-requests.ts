@@ -192,7 +192,8 @@ export class MappingRequests {
     const grows = written > 0 && end > inode.diskSize;
     const flags = completion.flags | (grows ? IoendFlag.APPEND : 0);
     let newSize = Math.max(inode.diskSize, end);
-    const isDue = completion.errno !== 0 || (written > 0 && (flags & (IoendFlag.UNWRITTEN | IoendFlag.APPEND)) !== 0);
+    const changes = written > 0 && (flags & (IoendFlag.UNWRITTEN | IoendFlag.APPEND)) !== 0;
+    const isDue = changes || completion.errno !== 0 || (flags & IoendFlag.SWAPOFF) !== 0;
     if (isDue) {
       const reply = yield* this.#tellIoend(inode, completion, flags);
       if (reply.errno !== 0) return reply.errno;

@@ -204,6 +204,13 @@ export class PeerKernel {
     return errno;
   }
 
+  /** The inode with one more name, or a negative errno. */
+  link(inode: PeerInode, parent: number, name: string): PeerInode | number {
+    putU64(this.connection.begin(8), 0, inode.nodeId);
+    const reply = this.connection.askNow(Op.LINK, parent, this.connection.putName(8, name));
+    return reply.errno !== 0 ? -reply.errno : this.#instantiate(reply);
+  }
+
   /** An errno. `victim`: the inode whose only name is taken by this. */
   rename(parent: number, from: string, to: string, victim: PeerInode | null): number {
     const body = this.connection.begin(16);
