@@ -5,6 +5,7 @@
 import { Errno } from '../../shared/errno.ts';
 import { Prng } from '../support/prng.ts';
 import { runAlone, type Task } from './connection.ts';
+import { checkOnDisk } from './disk-check.ts';
 import { FallocateMode } from './file-size.ts';
 import type { Machine } from './machine.ts';
 import { distinctBytes, ModelFile } from './model-file.ts';
@@ -103,7 +104,8 @@ export class Exerciser {
 
   /** Unmounts and has e2fsck look at the disk. */
   async unmount(): Promise<void> {
-    const { usesIomap } = this.kernel;
+    const { usesIomap, blockBytes } = this.kernel;
+    const nodeIds = this.#nodeIds();
     this.kernel.unmount();
     for (const file of this.#files) file.inode = null;
     // With iomap umount(2) returns when DESTROY is answered: everything is on the disk then.
@@ -111,7 +113,14 @@ export class Exerciser {
     const code = await this.machine.stop();
     if (code !== 0) throw new Violation('L-3', `the service ends with ${code}: ${this.machine.stderr}`);
     this.#check('B-4');
+    if (usesIomap) checkOnDisk(this.machine.imagePath, blockBytes, nodeIds, this.machine.ledger);
     this.machine.ledger.restart();
+  }
+
+  #nodeIds(): number[] {
+    return this.#files
+      .filter((file) => file.inode !== null || this.#lookUp(file))
+      .map((file) => this.#inode(file).nodeId);
   }
 
   #check(id: string): void {

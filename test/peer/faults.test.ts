@@ -134,6 +134,35 @@ describe('requests that no kernel sends', () => {
   );
 });
 
+describe('a mapping that the kernel takes its time to take', () => {
+  test('holds up requests about other files no longer than that', async () => {
+    const { machine, kernel } = started();
+    const other = opened(kernel, 'other');
+    const inode = opened(kernel, 'a');
+    kernel.connection.traceLength = 100_000;
+    let asked = 0;
+    kernel.control.refuseUpserts = () => {
+      for (const opcode of [Op.GETATTR, Op.FSYNC]) {
+        kernel.connection.begin(16);
+        kernel.connection.tell(opcode, other.nodeId, 16);
+        asked++;
+      }
+      return 0;
+    };
+    for (let piece = 0; piece < 50; piece++) {
+      expect(runAlone(kernel.write(inode, piece * 20_000, bytes(10_000)))).toBe(10_000);
+      if (piece % 10 === 9) expect(runAlone(kernel.fsync(inode))).toBe(0);
+    }
+    kernel.control.refuseUpserts = () => 0;
+    expect(runAlone(kernel.fsync(other))).toBe(0);
+    const answered = kernel.connection.trace.filter((line) => line.endsWith(` ${other.nodeId}: done`));
+    expect(asked).toBeGreaterThan(50);
+    // And those for the opening and the last sync.
+    expect(answered.length).toBe(asked + 2);
+    await unmounted(machine, kernel);
+  });
+});
+
 describe('requests that are spared', () => {
   test('reading again what is mapped asks nothing, and a long write asks little', async () => {
     const machine = machineFor(CONFIGURATIONS[0], { sizeBytes: 512 * 2 ** 20 });
