@@ -80,8 +80,15 @@ describe('the mount table', () => {
     const tagged =
       '37 36 0:40 / /a\\040-\\040fuse rw shared:1 master:2 - fuse.ext4 x\\040y rw,user_id=1000,group_id=1000';
     expect(parseMountTable(`${plain}\n${tagged}\n`)).toEqual([
-      { id: 36, parentId: 35, device: '98:0', type: 'ext4', options: ['rw', 'errors=continue'] },
-      { id: 37, parentId: 36, device: '0:40', type: 'fuse.ext4', options: ['rw', 'user_id=1000', 'group_id=1000'] },
+      { id: 36, parentId: 35, device: '98:0', type: 'ext4', mountPoint: '/mnt', options: ['rw', 'errors=continue'] },
+      {
+        id: 37,
+        parentId: 36,
+        device: '0:40',
+        type: 'fuse.ext4',
+        mountPoint: '/a - fuse',
+        options: ['rw', 'user_id=1000', 'group_id=1000'],
+      },
     ]);
   });
 });
