@@ -2,8 +2,8 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { CONFIGURATIONS, exercise, machineFor } from './configurations.ts';
 import type { Machine } from './machine.ts';
 
-/** FUSE4FS_PEER_OPERATIONS says how many there are in all, FUSE4FS_PEER_SEED which. */
-const OPERATIONS = Number(process.env.FUSE4FS_PEER_OPERATIONS ?? 1_000_000);
+/** FUSE4FS_PEER_OPERATIONS says how many there are in all, FUSE4FS_PEER_SEED which: half a millisecond each. */
+const OPERATIONS = Number(process.env.FUSE4FS_PEER_OPERATIONS ?? 500_000);
 const SEED = Number(process.env.FUSE4FS_PEER_SEED ?? 1);
 
 const machines: Machine[] = [];

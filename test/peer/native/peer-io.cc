@@ -3,7 +3,6 @@
 #include <napi.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "device-log.h"
 
@@ -11,7 +10,6 @@ namespace {
 
 /** Packets of 1 MiB and more must fit, several at once. */
 constexpr int kSocketBufferBytes = 16 << 20;
-constexpr int64_t kSpinNanoseconds = 60'000;
 /** Something else than a reply came first. */
 constexpr int kControlIsReadable = -10000;
 constexpr int kNotifyIsReadable = -10001;
@@ -28,12 +26,6 @@ int64_t Long(const Napi::CallbackInfo& info, size_t index) { return info[index].
 Napi::Uint8Array Bytes(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Uint8Array>(); }
 
 Napi::Value Number(const Napi::CallbackInfo& info, double value) { return Napi::Number::New(info.Env(), value); }
-
-int64_t Now() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 /** socketPair(): both ends, for large packets. */
 Napi::Value SocketPair(const Napi::CallbackInfo& info) {
@@ -61,13 +53,10 @@ Napi::Value Receive(const Napi::CallbackInfo& info) {
   for (int i = 0; i < 3; i++) ends[i] = {Int(info, static_cast<size_t>(i)), POLLIN, 0};
   Napi::Uint8Array into = Bytes(info, 3);
   const int timeoutMs = Int(info, 4);
-  const int64_t spinEnd = Now() + kSpinNanoseconds;
-  int ready = poll(ends, 3, 0);
-  while (ready == 0 && timeoutMs != 0 && Now() < spinEnd) ready = poll(ends, 3, 0);
-  while (ready == 0 || (ready < 0 && errno == EINTR)) {
-    ready = poll(ends, 3, timeoutMs);
-    if (ready == 0) return Number(info, -ETIMEDOUT);
-  }
+  int ready;
+  do ready = poll(ends, 3, timeoutMs);
+  while (ready < 0 && errno == EINTR);
+  if (ready == 0) return Number(info, -ETIMEDOUT);
   if (ready < 0) return Number(info, -errno);
   // Who makes a control call waits for its end, so replies that are there were sent before.
   if (ends[0].revents == 0) {
