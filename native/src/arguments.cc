@@ -2,6 +2,16 @@
 
 #include <cmath>
 
+namespace {
+
+bool TakeText(const Napi::Value& value, std::string* text) {
+  if (!value.IsString()) return false;
+  *text = value.As<Napi::String>().Utf8Value();
+  return text->find('\0') == std::string::npos;
+}
+
+}  // namespace
+
 void Arguments::Reject(const char* name, const std::string& expected) {
   if (invalid_) return;
   invalid_ = true;
@@ -25,12 +35,18 @@ bool Arguments::Flag(size_t index, const char* name) {
 }
 
 std::string Arguments::Text(size_t index, const char* name) {
-  if (info_[index].IsString()) {
-    std::string text = info_[index].As<Napi::String>().Utf8Value();
-    if (text.find('\0') == std::string::npos) return text;
-  }
-  Reject(name, "a string without NUL characters");
-  return {};
+  std::string text;
+  if (!TakeText(info_[index], &text)) Reject(name, "a string without NUL characters");
+  return text;
+}
+
+std::vector<std::string> Arguments::Texts(size_t index, const char* name) {
+  std::vector<std::string> texts;
+  bool fits = info_[index].IsArray();
+  const Napi::Array array = fits ? info_[index].As<Napi::Array>() : Napi::Array::New(Env());
+  for (uint32_t i = 0; fits && i < array.Length(); i++) fits = TakeText(array.Get(i), &texts.emplace_back());
+  if (!fits) Reject(name, "an array of strings without NUL characters");
+  return texts;
 }
 
 Bytes Arguments::Uint8Array(size_t index, const char* name) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <napi.h>
 
@@ -42,6 +43,7 @@ class Arguments {
   bool Flag(size_t index, const char* name);
   /** Text without NUL characters, as system calls need it. */
   std::string Text(size_t index, const char* name);
+  std::vector<std::string> Texts(size_t index, const char* name);
   Bytes Uint8Array(size_t index, const char* name);
   /** The numbers of a Float64Array; `count` receives how many. */
   const double* Float64Array(size_t index, const char* name, size_t* count);

@@ -15,12 +15,6 @@
 
 namespace {
 
-std::vector<std::string> Texts(const Napi::Array& array) {
-  std::vector<std::string> texts;
-  for (uint32_t i = 0; i < array.Length(); i++) texts.push_back(array.Get(i).ToString().Utf8Value());
-  return texts;
-}
-
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
   for (std::string& text : texts) pointers.push_back(text.data());
@@ -45,14 +39,9 @@ long RefuseRings() {
 Napi::Value ExecuteWithoutRings(const Napi::CallbackInfo& info) {
   Arguments args(info, "executeWithoutRings");
   const std::string path = args.Text(0, "path");
+  std::vector<std::string> words = args.Texts(1, "words");
+  std::vector<std::string> environment = args.Texts(2, "environment");
   if (args.Invalid()) return args.Thrown();
-  if (!info[1].IsArray() || !info[2].IsArray()) {
-    Napi::TypeError::New(info.Env(), "executeWithoutRings: words and environment must be arrays")
-        .ThrowAsJavaScriptException();
-    return info.Env().Undefined();
-  }
-  std::vector<std::string> words = Texts(info[1].As<Napi::Array>());
-  std::vector<std::string> environment = Texts(info[2].As<Napi::Array>());
   const long result = RefuseRings();
   if (result < 0) return NumberOf(info.Env(), result);
   return NumberOf(info.Env(), OrErrno(execve(path.c_str(), Pointers(words).data(), Pointers(environment).data())));

@@ -61,6 +61,7 @@ const good: Record<string, unknown[]> = {
   openPathNoFollow: ['/nonexistent'],
   setDumpable: [true],
   becomeUser: [1, 1],
+  executeWithoutRings: ['/nonexistent', ['word'], ['NAME=value']],
   crc32c: [0, bytes, 0, 8],
   crc32cPortable: [0, bytes, 0, 8],
   FuseChannel: [FD, 65_536, 4096, 0, 1],
@@ -72,9 +73,18 @@ const good: Record<string, unknown[]> = {
   // It duplicates the descriptor, which must be open: standard input is.
   DevicePrograms: [0, -1, 1, 1, () => {}],
 };
-const WITHOUT_ARGUMENTS = ['trimHeap', 'socketPair', 'dropCapabilities', 'setNoNewPrivileges', 'setIoFlusher'];
+const WITHOUT_ARGUMENTS = [
+  'trimHeap',
+  'shareArena',
+  'socketPair',
+  'dropCapabilities',
+  'setNoNewPrivileges',
+  'setIoFlusher',
+  'denyOutsideAccess',
+  'restrictSystemCalls',
+];
 /** Not callable here even with good arguments: they would change this process. */
-const CHANGES_THE_PROCESS = ['becomeUser'];
+const CHANGES_THE_PROCESS = ['becomeUser', 'executeWithoutRings'];
 
 function call(name: string, args: unknown[]): unknown {
   const callable: unknown = Reflect.get(addon, name);
@@ -91,6 +101,7 @@ function wrongValues(fitting: unknown): unknown[] {
   if (typeof fitting === 'boolean') wrong.push(0, 1, 'true');
   if (fitting instanceof Uint8Array) wrong.push('bytes', new Int8Array(8), new DataView(new ArrayBuffer(8)), 8);
   if (typeof fitting === 'function') wrong.push('function', 0);
+  if (Array.isArray(fitting)) return [...wrong.filter((value) => !Array.isArray(value)), [1], ['with\0nul'], 'word'];
   return wrong;
 }
 
