@@ -25,12 +25,20 @@ export interface LoggedOperation {
   readonly buffered: boolean;
 }
 
+/** Where somebody begins to write. */
+export interface BegunWrite {
+  readonly party: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
 /** What both parties have written to the device, in the order in which they began. */
 export class DeviceLog {
   readonly path: string;
   readonly #memory: Uint8Array;
   readonly #view: DataView;
   #takenBytes = 0;
+  #begunBytes = 0;
 
   constructor(path: string, capacityBytes: number) {
     this.path = path;
@@ -65,17 +73,33 @@ export class DeviceLog {
       const operation = this.#read(at);
       if (operation === null) break;
       found.push(operation);
-      const size = RECORD.SIZE + number64(this.#view, at + RECORD.data);
-      this.#takenBytes += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+      this.#takenBytes += this.#sizeAt(at);
     }
     return found;
   }
 
-  /** Forgets everything; nobody may be writing. */
-  clear(): void {
-    this.#view.setUint32(HEADER.usedBytes, 0, true);
-    this.#view.setUint32(HEADER.usedBytes + 4, 0, true);
-    this.#takenBytes = 0;
+  /** Writes that have begun since the last call, whether they have ended or not. */
+  takeBegun(): BegunWrite[] {
+    const view = this.#view;
+    const used = number64(view, HEADER.usedBytes);
+    const found: BegunWrite[] = [];
+    while (this.#begunBytes < used) {
+      const at = HEADER.SIZE + this.#begunBytes;
+      if (number64(view, at + RECORD.begin) === 0) break;
+      const kind = view.getUint32(at + RECORD.kind, true);
+      if (kind !== Kind.FLUSH && kind !== Kind.DISCARD) {
+        const offsetBytes = number64(view, at + RECORD.offset);
+        const lengthBytes = number64(view, at + RECORD.length);
+        found.push({ party: view.getUint32(at + RECORD.party, true), offsetBytes, lengthBytes });
+      }
+      this.#begunBytes += this.#sizeAt(at);
+    }
+    return found;
+  }
+
+  #sizeAt(at: number): number {
+    const size = RECORD.SIZE + number64(this.#view, at + RECORD.data);
+    return Math.ceil(size / ALIGNMENT) * ALIGNMENT;
   }
 
   #read(at: number): LoggedOperation | null {
