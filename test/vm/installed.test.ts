@@ -70,7 +70,7 @@ beforeAll(async () => {
   const disks = ['kernel', 'ours'].map((name) => emptyDisk(join(work, name), 512));
   machine = new Machine(base.toString().trim().split('\n').at(-1) ?? '', cargo.archive, disks, work);
   await machine.booted(0);
-}, 900_000);
+}, 1_800_000);
 afterAll(async () => {
   await machine?.stop();
   rmSync(work, { recursive: true, force: true });
